@@ -1,0 +1,1 @@
+"""Thin ways in: the facade and the command. Decides nothing about storage."""

@@ -1,0 +1,262 @@
+"""A pool."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, overload
+from uuid import UUID
+
+from volary.api.outcome import blocking, outcome
+from volary.api.volume import Volume
+from volary.engine.actors import messages as m
+from volary.engine.actors.engine import Engine
+from volary.engine.actors.job import Job
+from volary.engine.actors.pool_ref import PoolRef
+from volary.engine.flags import Async, PoolFlags, PoolStart, VolumeCreate, check_flags
+from volary.engine.names import check_name
+from volary.engine.pool_document import write_pool_document
+from volary.engine.pool_info import PoolInfo
+from volary.engine.progress import Progress
+from volary.engine.volume_info import VolumeInfo
+from volary.engine.volume_spec import VolumeSpec
+
+
+def _no_result(_: object) -> None:
+    """Make nothing of an operation's result."""
+
+
+class Pool:
+    """A storage pool: a name for it, which stays one when the pool is gone.
+
+    Every call that can take long blocks, and returns its `Job` at once when `ASYNC` is among its
+    flags. Look-ups, listings and a second creation go on while jobs run.
+    """
+
+    __slots__ = ("engine", "ref")
+
+    def __init__(self, engine: Engine, ref: PoolRef) -> None:
+        self.engine = engine
+        self.ref = ref
+
+    def __repr__(self) -> str:
+        return f"<Pool {self.name!r} {self.uuid}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Pool) and self.uuid == other.uuid
+
+    def __hash__(self) -> int:
+        return hash(self.uuid)
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.ref.name
+
+    @property
+    def uuid(self) -> UUID:
+        """Its UUID."""
+        return self.ref.uuid
+
+    @property
+    def target(self) -> str:
+        """The path of the directory that its volumes are in."""
+        return self.ref.target
+
+    @property
+    def type(self) -> str:
+        """Its type, such as "dir"."""
+        return self.ref.ask(m.GetStatus()).spec.type
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it is started."""
+        return self.ref.ask(m.GetStatus()).active
+
+    @property
+    def is_persistent(self) -> bool:
+        """Whether its definition outlives a stop."""
+        return self.ref.ask(m.GetStatus()).persistent
+
+    @property
+    def autostart(self) -> bool:
+        """Whether it is started with the engine; settable on a persistent pool."""
+        return self.ref.ask(m.GetStatus()).autostart
+
+    @autostart.setter
+    def autostart(self, on: bool) -> None:
+        job = self.engine.job("set autostart", pool=self.name, convert=_no_result)
+        self.ref.submit(m.SetAutostart(job, on))
+        blocking(job)
+
+    def info(self) -> PoolInfo:
+        """Return its state and its space in bytes, as they are now."""
+        return self.ref.ask(m.GetInfo())
+
+    def xml(self) -> str:
+        """Return it as libvirt's pool document."""
+        info = self.info()
+        return write_pool_document(
+            self.ref.ask(m.GetStatus()).spec,
+            capacity=info.capacity,
+            allocation=info.allocation,
+            available=info.available,
+        )
+
+    @overload
+    def start(self, flags: Async) -> Job[None]: ...
+    @overload
+    def start(self, flags: PoolStart = PoolStart.NONE) -> None: ...
+    @overload
+    def start(self, flags: int) -> Job[None] | None: ...
+    def start(self, flags: int = 0) -> Job[None] | None:
+        """Open it and find its volumes; with `PoolStart.BUILD`, build it first.
+
+        Raises `PoolActive`, or `TargetUnusable` and other errors saying what its target is not.
+        """
+        check_flags(flags, PoolStart, "start pool")
+        job = self.engine.job("start pool", pool=self.name, convert=_no_result)
+        self.ref.submit(m.StartPool(job, build=bool(flags & PoolStart.BUILD)))
+        return outcome(job, flags)
+
+    @overload
+    def stop(self, flags: Async) -> Job[None]: ...
+    @overload
+    def stop(self, flags: PoolFlags = PoolFlags.NONE) -> None: ...
+    @overload
+    def stop(self, flags: int) -> Job[None] | None: ...
+    def stop(self, flags: int = 0) -> Job[None] | None:
+        """Let go of it (libvirt's destroy): the volumes stay; a transient pool is no more.
+
+        Raises `PoolBusy` while jobs run in it, and `PoolInactive`.
+        """
+        check_flags(flags, PoolFlags, "stop pool")
+        job = self.engine.job("stop pool", pool=self.name, convert=_no_result)
+        self.ref.submit(m.StopPool(job))
+        return outcome(job, flags)
+
+    @overload
+    def build(self, flags: Async) -> Job[None]: ...
+    @overload
+    def build(self, flags: PoolFlags = PoolFlags.NONE) -> None: ...
+    @overload
+    def build(self, flags: int) -> Job[None] | None: ...
+    def build(self, flags: int = 0) -> Job[None] | None:
+        """Make what it needs, with its mode, owner and group: for a "dir" pool, the directory.
+
+        Raises `PoolActive`, and what the system refuses.
+        """
+        check_flags(flags, PoolFlags, "build pool")
+        job = self.engine.job("build pool", pool=self.name, convert=_no_result)
+        self.ref.submit(m.BuildPool(job))
+        return outcome(job, flags)
+
+    @overload
+    def delete(self, flags: Async) -> Job[None]: ...
+    @overload
+    def delete(self, flags: PoolFlags = PoolFlags.NONE) -> None: ...
+    @overload
+    def delete(self, flags: int) -> Job[None] | None: ...
+    def delete(self, flags: int = 0) -> Job[None] | None:
+        """Remove what it is made of: for a "dir" pool, the directory, which must be empty.
+
+        Raises `PoolActive`, and `TargetNotEmpty` rather than delete a volume.
+        """
+        check_flags(flags, PoolFlags, "delete pool")
+        job = self.engine.job("delete pool", pool=self.name, convert=_no_result)
+        self.ref.submit(m.DeletePool(job))
+        return outcome(job, flags)
+
+    def undefine(self) -> None:
+        """Forget it: its definition is removed, its target and volumes stay.
+
+        Raises `PoolActive`.
+        """
+        job = self.engine.job("undefine pool", pool=self.name, convert=_no_result)
+        self.ref.submit(m.UndefinePool(job))
+        blocking(job)
+
+    @overload
+    def refresh(self, flags: Async) -> Job[None]: ...
+    @overload
+    def refresh(self, flags: PoolFlags = PoolFlags.NONE) -> None: ...
+    @overload
+    def refresh(self, flags: int) -> Job[None] | None: ...
+    def refresh(self, flags: int = 0) -> Job[None] | None:
+        """Find its volumes anew, as they are on disk; everything else goes on meanwhile."""
+        check_flags(flags, PoolFlags, "refresh pool")
+        job = self.engine.job("refresh pool", pool=self.name, convert=_no_result)
+        self.ref.submit(m.RefreshPool(job))
+        return outcome(job, flags)
+
+    def volumes(self) -> list[Volume]:
+        """Return its volumes by name; one that is being created comes when it is whole."""
+        return [Volume(self, name) for name in sorted(i.name for i in self.volume_infos())]
+
+    def volume_infos(self) -> tuple[VolumeInfo, ...]:
+        """Return what is known of every volume since the pool was started or refreshed, in one
+        answer.
+        """
+        return self.ref.ask(m.ListVolumes())
+
+    def volume(self, name: str) -> Volume:
+        """Return the volume of that name; raises `VolumeNotFound`, and `InvalidSpec` for what
+        cannot be a name.
+        """
+        return Volume(self, self.ref.ask(m.FindVolume(check_name(name, "volume"))).name)
+
+    def jobs(self) -> list[Job[Any]]:
+        """Return its jobs: those that wait or run, and the last ones that ended."""
+        return sorted(self.ref.ask(m.ListJobs()), key=lambda job: job.id)
+
+    @overload
+    def create_volume(
+        self,
+        spec: VolumeSpec,
+        flags: Async,
+        *,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> Job[Volume]: ...
+    @overload
+    def create_volume(
+        self,
+        spec: VolumeSpec,
+        flags: VolumeCreate = VolumeCreate.NONE,
+        *,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> Volume: ...
+    @overload
+    def create_volume(
+        self,
+        spec: VolumeSpec,
+        flags: int,
+        *,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> Volume | Job[Volume]: ...
+    def create_volume(
+        self,
+        spec: VolumeSpec,
+        flags: int = 0,
+        *,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> Volume | Job[Volume]:
+        """Create a volume: when this returns, it is on disk and synced, name and content.
+
+        spec: what it is to be.
+        flags: `ASYNC` to return the job at once.
+        on_progress: called with a `Progress` at most some tens of times a second, on the job's
+            thread: what it does slows the job and nothing else.
+
+        Raises `VolumeExists`, `NoSpace`, `PoolInactive`, and what the system refuses; nothing is
+        left then, nor after a cancel or a crash.
+        """
+        check_flags(flags, VolumeCreate, "create volume")
+        name = spec.name
+        job = self.engine.job(
+            "create volume",
+            pool=self.ref.name,
+            volume=name,
+            convert=lambda _: Volume(self, name),
+            on_progress=on_progress,
+        )
+        self.ref.submit(m.CreateVolume(job, spec))
+        return outcome(job, flags)

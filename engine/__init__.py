@@ -1,0 +1,1 @@
+"""Pools, volumes and jobs. Knows nothing of its callers."""

@@ -1,0 +1,1 @@
+"""The actors: the only place that imports pykka."""

@@ -1,0 +1,157 @@
+"""An engine as its callers see it: opened, asked for pools, closed."""
+
+from __future__ import annotations
+
+import atexit
+import itertools
+import os
+import weakref
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, wait
+from threading import current_thread
+from typing import Any, TypeVar
+from uuid import UUID
+
+import pykka
+
+from volary.engine.actors import messages as m
+from volary.engine.actors.engine_actor import EngineActor
+from volary.engine.actors.job import Job
+from volary.engine.actors.pool_ref import PoolRef
+from volary.engine.actors.threads import EngineThread, Threads
+from volary.engine.definition_store import DefinitionStore
+from volary.engine.errors import ConnectionClosed, VolaryError
+from volary.engine.log import log
+from volary.engine.pool_spec import PoolSpec
+from volary.engine.progress import Progress
+from volary.engine.settings import Settings
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_STARTED_AT_ONCE = 16
+"""Pools that are started at the same time when an engine opens."""
+
+
+class Engine:
+    """One engine: its actors, its threads and its state directory."""
+
+    def __init__(self, state_dir: str, settings: Settings) -> None:
+        """Take the state directory, bring its pools back, and start those with autostart."""
+        self.state_dir = state_dir
+        self._pid = os.getpid()
+        self._closed = self._forked = False
+        self._job_ids = itertools.count(1)
+        self._store = DefinitionStore(state_dir)
+        self._threads = Threads()
+        self._actor: pykka.ActorRef[EngineActor] = EngineActor.start(
+            self._threads, self._store, settings, self._job_ids
+        )
+        # A host that forgets to close is closed at its exit.
+        atexit.register(self.close)
+        here = weakref.WeakMethod(self._mark_forked)
+        os.register_at_fork(after_in_child=lambda: (mark := here()) and mark())
+        try:
+            self._autostart()
+        except BaseException:
+            self.close()
+            raise
+
+    def _autostart(self) -> None:
+        running: set[Job[None]] = set()
+        for ref in self.ask(m.ListPools()):
+            if not ref.ask(m.GetStatus()).autostart:
+                continue
+            if len(running) >= _STARTED_AT_ONCE:
+                running -= wait(running, return_when=FIRST_COMPLETED).done
+            job: Job[None] = self.job("start pool", pool=ref.name, convert=lambda _: None)
+            # A pool that cannot be started is logged by its worker, and keeps nobody else out.
+            ref.submit(m.StartPool(job))
+            running.add(job)
+        wait(running)
+
+    def ask(self, request: m.Request[R]) -> R:
+        """Return the engine's answer, or raise the error that it answers with."""
+        self.check_open()
+        try:
+            answer: R = self._actor.ask(request, block=True)
+        except pykka.ActorDeadError:
+            raise ConnectionClosed("the engine was stopped") from None
+        return answer
+
+    def add_pool(self, job: Job[Any], spec: PoolSpec, *, persistent: bool, build: bool) -> None:
+        """Make a pool that is new; the job's result is made from its `PoolRef`."""
+        self.check_open()
+        self._actor.tell(m.AddPool(job, spec, persistent, build))
+
+    def find_pool(
+        self, *, name: str | None = None, uuid: UUID | None = None, target: str | None = None
+    ) -> PoolRef:
+        """Return the pool with this name, UUID or target; raises `PoolNotFound`."""
+        return self.ask(m.FindPool(name, uuid, target))
+
+    def pools(self) -> tuple[PoolRef, ...]:
+        """Return every pool."""
+        return self.ask(m.ListPools())
+
+    def job(
+        self,
+        operation: str,
+        *,
+        pool: str,
+        volume: str | None = None,
+        convert: Callable[[Any], T],
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> Job[T]:
+        """Return a job with a number of its own, to be submitted."""
+        self.check_open()
+        return Job(
+            next(self._job_ids),
+            operation,
+            pool=pool,
+            volume=volume,
+            convert=convert,
+            on_progress=on_progress,
+        )
+
+    def check_open(self) -> None:
+        """Raise `ConnectionClosed` unless this engine can be used here."""
+        if self._closed:
+            raise ConnectionClosed("the connection is closed; open a new one")
+        if self._forked:
+            raise ConnectionClosed(
+                f"the connection belongs to process {self._pid}, from which this one, "
+                f"{os.getpid()}, was forked without its threads; open one here"
+            )
+
+    def _mark_forked(self) -> None:
+        self._forked = True
+
+    def close(self) -> None:
+        """Cancel every job and wait until they are undone; end every actor and thread."""
+        if self._closed or self._forked:
+            return
+        if isinstance(current_thread(), EngineThread):
+            raise ConnectionClosed(
+                "close() waits for the engine's threads, and this callback runs on one: "
+                "close the connection from a thread of your own"
+            )
+        atexit.unregister(self.close)
+        closing = []
+        try:
+            for ref in self.ask(m.Close()):
+                job = self.job("close pool", pool=ref.name, convert=lambda _: None)
+                try:
+                    ref.submit(m.ClosePool(job))
+                except VolaryError as error:
+                    log().warning("a pool could not be closed", pool=ref.name, why=str(error))
+                    continue
+                closing.append(job)
+            wait(closing)
+            self._actor.stop()
+        except (ConnectionClosed, pykka.ActorDeadError):
+            pass  # the host stopped every actor of the process itself
+        finally:
+            self._closed = True
+            self._threads.close()
+            self._store.close()

@@ -1,0 +1,27 @@
+"""What a pool's actor that crashed leaves to the one started in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from threading import Event
+from types import MappingProxyType
+
+from volary.engine.backends import ActivePool
+from volary.engine.pool_spec import PoolSpec
+from volary.engine.volume_info import VolumeInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Inheritance:
+    """A pool's definition and, of one that was active, its volumes.
+
+    workers: set when the workers that still ran have ended; only then is the disk at rest.
+    """
+
+    spec: PoolSpec
+    persistent: bool
+    autostart: bool
+    active: ActivePool | None = None
+    volumes: Mapping[str, VolumeInfo] = field(default_factory=lambda: MappingProxyType({}))
+    workers: tuple[Event, ...] = ()

@@ -1,0 +1,223 @@
+"""A job: a long operation that can be waited for, awaited, watched and steered."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextvars
+import time
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from enum import Enum
+from threading import current_thread
+from typing import Any, Protocol, TypeVar
+
+from volary.engine.actors.threads import EngineThread
+from volary.engine.errors import InvalidSpec, VolaryError
+from volary.engine.progress import Progress
+from volary.engine.size import Size, parse_size
+
+T = TypeVar("T")
+
+
+class JobState(Enum):
+    """Where a job is in its life."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    PAUSED = "paused"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Steering(Protocol):
+    """How a job reaches the actor that runs it."""
+
+    def cancel(self, job_id: int) -> None:
+        """Have the job undone and ended."""
+
+    def pause(self, job_id: int) -> None:
+        """Have the job stand still after its extent."""
+
+    def resume(self, job_id: int) -> None:
+        """Have the job go on."""
+
+    def limit(self, job_id: int, rate: int | None) -> None:
+        """Have the job do at most `rate` bytes a second."""
+
+
+class Job(concurrent.futures.Future[T]):
+    """A long operation: a `concurrent.futures.Future` of its result that can also be awaited.
+
+    id: its number in this engine.
+    operation: what it does, such as "create volume".
+    pool, volume: the names of what it does it to; `volume` is None for a pool's own operations.
+    created, ended: seconds since the epoch; `ended` is None until it is done.
+
+    Callbacks run on one of the engine's threads: they may call anything of Volary's that does
+    not block on a job.
+    """
+
+    def __init__(
+        self,
+        job_id: int,
+        operation: str,
+        *,
+        pool: str,
+        volume: str | None = None,
+        convert: Callable[[Any], T],
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        super().__init__()
+        self.id = job_id
+        self.operation = operation
+        self.pool = pool
+        self.volume = volume
+        self.created = time.time()
+        self.ended: float | None = None
+        # The caller's context: what a host bound there, such as a request's id, is in the job's
+        # log lines too.
+        self.context = contextvars.copy_context()
+        self._convert = convert
+        self._on_progress = on_progress
+        self._phase = JobState.WAITING
+        self._progress = Progress()
+        self._steering: Steering | None = None
+
+    def __repr__(self) -> str:
+        what = f"{self.pool}/{self.volume}" if self.volume is not None else self.pool
+        return f"<Job {self.id}: {self.operation} {what}, {self.state.value}>"
+
+    @property
+    def state(self) -> JobState:
+        """Waiting, running, paused, succeeded, failed or cancelled."""
+        if not self.done():
+            return self._phase
+        if self.cancelled():
+            return JobState.CANCELLED
+        return JobState.FAILED if self.exception() is not None else JobState.SUCCEEDED
+
+    def running(self) -> bool:
+        """Say whether it has begun, and has not ended."""
+        return self.state in (JobState.RUNNING, JobState.PAUSED)
+
+    def progress(self) -> Progress:
+        """Return how far it is, as last told: at most some tens of milliseconds ago."""
+        return self._progress
+
+    def cancel(self) -> bool:
+        """Undo it, and wait until nothing of it is left: one extent's time at the most.
+
+        On a thread that runs an asyncio event loop, and in callbacks on the engine's own threads,
+        it does not wait: the job is cancelled soon after.
+
+        Returns whether the job is cancelled (where it did not wait: is going to be, unless it is
+        done first). False says that it had ended already.
+        """
+        if not self.done() and self._steering is not None:
+            # A pool that just crashed fails its jobs itself.
+            with suppress(VolaryError):
+                self._steering.cancel(self.id)
+            if _must_not_block():
+                return not self.done() or self.cancelled()
+            concurrent.futures.wait([self])
+        return self.cancelled()
+
+    def pause(self) -> None:
+        """Stand still after the extent that is being worked on; what is done stays."""
+        self._steer().pause(self.id)
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        self._steer().resume(self.id)
+
+    def limit(self, bytes_per_second: Size | None) -> None:
+        """Do at most so many bytes a second, averaged over extents; None lifts the limit.
+
+        Raises `InvalidSpec` for a rate that is none, or 0: `pause` is for that.
+        """
+        rate = None if bytes_per_second is None else parse_size(bytes_per_second, "rate limit")
+        if rate == 0:
+            raise InvalidSpec("rate limit: 0 would never end; use pause()")
+        self._steer().limit(self.id, rate)
+
+    def __await__(self) -> Generator[Any, None, T]:
+        """Wait in asyncio; a task that is cancelled while it waits cancels the job, and hears of
+        it when the job is undone. `asyncio.shield(job)` keeps the job going.
+        """
+        return self._awaited().__await__()
+
+    async def _awaited(self) -> T:
+        waiting = asyncio.wrap_future(self)
+        try:
+            return await asyncio.shield(waiting)
+        except asyncio.CancelledError:
+            if not self.done():
+                self.cancel()
+                await asyncio.wait([waiting])
+            raise
+
+    # What follows is for the engine.
+
+    def _steer(self) -> Steering:
+        assert self._steering is not None  # noqa: S101 - every job is submitted when it is made
+        return self._steering
+
+    def submitted(self, steering: Steering) -> None:
+        """Remember who can steer it."""
+        self._steering = steering
+
+    def returns(self, result: object) -> None:
+        """Have it end with `result`, whatever its operation returns."""
+        convert = self._convert
+        self._convert = lambda _: convert(result)
+
+    def enter(self, phase: JobState) -> None:
+        """Note that it waits, runs or is paused."""
+        self._phase = phase
+
+    def tell(self, progress: Progress) -> Exception | None:
+        """Note how far it is, and tell the caller; returns what the caller's function raised."""
+        self._progress = progress
+        if self._on_progress is not None:
+            try:
+                self._on_progress(progress)
+            except Exception as error:  # noqa: BLE001 - somebody else's code
+                self._on_progress = None
+                return error
+        return None
+
+    def succeed(self, result: object) -> None:
+        """End with a result."""
+        self._end(lambda: self.set_result(self._convert(result)))
+
+    def fail(self, error: BaseException) -> None:
+        """End with an error."""
+        self._end(lambda: self.set_exception(error))
+
+    def end_cancelled(self) -> None:
+        """End as cancelled, everything being undone."""
+
+        def notify() -> None:
+            super(Job, self).cancel()
+            self.set_running_or_notify_cancel()
+
+        self._end(notify)
+
+    def _end(self, finish: Callable[[], object]) -> None:
+        if self.done():  # a crashing pool and its worker may both end it: the first one counts
+            return
+        self.ended = time.time()
+        with suppress(concurrent.futures.InvalidStateError):
+            finish()
+
+
+def _must_not_block() -> bool:
+    if isinstance(current_thread(), EngineThread):
+        return True
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

@@ -1,0 +1,608 @@
+"""A pool's actor: the only owner of its pool's state and of its volumes' state."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import pykka
+
+from volary.engine.actors import messages as m
+from volary.engine.actors.actor import Actor
+from volary.engine.actors.inheritance import Inheritance
+from volary.engine.actors.job import Job, JobState
+from volary.engine.actors.lane import Lane
+from volary.engine.actors.threads import Threads
+from volary.engine.actors.worker_actor import Assignment, WorkerActor
+from volary.engine.backends import ActivePool, backend_for
+from volary.engine.definition_store import DefinitionStore
+from volary.engine.errors import (
+    NoSpace,
+    PoolActive,
+    PoolBusy,
+    PoolCrashed,
+    PoolInactive,
+    VolaryError,
+    VolumeBusy,
+    VolumeExists,
+    VolumeNotFound,
+)
+from volary.engine.log import log
+from volary.engine.pool_info import PoolInfo, PoolState, PoolStatus
+from volary.engine.progress import Done, Operation
+from volary.engine.settings import Settings
+from volary.engine.size import format_size
+from volary.engine.volume_info import VolumeInfo
+
+
+def _nothing(_result: Any = None) -> None:
+    """Take note of nothing."""
+
+
+@dataclass(slots=True)
+class _Task:
+    """An operation that runs or waits, and what is to be done in the pool when it ends."""
+
+    job: Job[Any]
+    start: Callable[[], Operation[Any]]
+    done: Callable[[Any], None] = _nothing
+    undone: Callable[[], None] = _nothing
+    lane: Lane | None = None
+    exclusive: bool = False
+    needed: int = 0
+    promised: int = 0
+    worker: pykka.ActorRef[WorkerActor] | None = None
+    limit: int | None = None
+    paused: bool = False
+
+
+@dataclass(slots=True)
+class _Scan:
+    """Names that came or went while the target was being listed: the listing may be wrong."""
+
+    changed: set[str] = field(default_factory=set)
+
+
+class PoolActor(Actor):
+    """Validates, reserves, spawns workers, answers look-ups; no I/O that can take long."""
+
+    def __init__(
+        self,
+        threads: Threads,
+        engine: pykka.ActorRef[Any],
+        store: DefinitionStore,
+        settings: Settings,
+        inheritance: Inheritance,
+    ) -> None:
+        super().__init__(threads)
+        self._engine = engine
+        self._store = store
+        self._settings = settings
+        self._spec = inheritance.spec
+        self._persistent = inheritance.persistent
+        self._autostart = inheritance.autostart
+        self._active = inheritance.active
+        self._volumes: dict[str, VolumeInfo] = dict(inheritance.volumes)
+        self._predecessors = inheritance.workers
+
+        self._held: dict[str, Job[Any]] = {}  # by volume's name: who creates or deletes it
+        self._tasks: dict[int, _Task] = {}
+        self._exclusive: _Task | None = None
+        self._scans: dict[int, _Scan] = {}
+        self._promised = 0
+        self._finished: deque[Job[Any]] = deque(maxlen=settings.finished_jobs_per_pool)
+        self._allocators = Lane(settings.allocators_per_pool)
+        self._quick = Lane(settings.quick_jobs_per_pool)
+        self._closing: Job[Any] | None = None
+        self._crash: PoolCrashed | None = None
+
+    def on_receive(self, message: Any) -> Any:
+        """Answer a question, begin an operation, or take note.
+
+        A `VolaryError` is an answer. Any other exception is a defect: the pool can no longer
+        trust its state, fails whatever waits on it, and is started anew.
+        """
+        if self._crash is not None:
+            return self._refuse(message, self._crash)
+        try:
+            if isinstance(message, m.PoolCommand):
+                return self._command(message)
+            return self._HANDLERS[type(message)](self, message)
+        except VolaryError as error:
+            return self._refuse(message, error)
+        except Exception as error:  # noqa: BLE001 - whatever it is
+            return self._refuse(message, self._die(error))
+
+    # Questions.
+
+    def _get_status(self, _: m.GetStatus) -> PoolStatus:
+        return PoolStatus(
+            self._spec,
+            active=self._active is not None,
+            persistent=self._persistent,
+            autostart=self._autostart,
+            volumes=len(self._volumes),
+        )
+
+    def _get_info(self, _: m.GetInfo) -> PoolInfo:
+        if self._active is None:
+            building = (
+                self._exclusive is not None and self._exclusive.job.operation == "build pool"
+            )
+            return PoolInfo(PoolState.BUILDING if building else PoolState.INACTIVE, 0, 0, 0)
+        space = self._active.space()
+        return PoolInfo(
+            PoolState.RUNNING,
+            space.capacity,
+            space.capacity - space.available,
+            max(0, space.available - self._promised),
+        )
+
+    def _list_volumes(self, _: m.ListVolumes) -> tuple[VolumeInfo, ...]:
+        self._require_active()
+        return tuple(self._volumes.values())
+
+    def _find_volume(self, message: m.FindVolume) -> VolumeInfo:
+        self._require_active()
+        return self._known_volume(message.name)
+
+    def _inspect_volume(self, message: m.InspectVolume) -> VolumeInfo:
+        active = self._require_active()
+        self._known_volume(message.name)
+        try:
+            info = self._volumes[message.name] = active.inspect(message.name)
+        except VolumeNotFound:  # deleted by somebody else
+            del self._volumes[message.name]
+            raise
+        return info
+
+    def _list_jobs(self, _: m.ListJobs) -> tuple[Job[Any], ...]:
+        return (*self._finished, *(task.job for task in self._tasks.values()))
+
+    def _ping(self, _: m.Ping) -> None:
+        """Show that the mailbox is read."""
+
+    # Operations on the pool.
+
+    def _command(self, command: m.PoolCommand) -> None:
+        """Begin an operation; a refusal is the job's outcome."""
+        try:
+            if self._closing is not None:
+                raise PoolBusy(f"pool {self._spec.name!r} is being closed with its engine")
+            self._HANDLERS[type(command)](self, command)
+        except VolaryError as error:
+            self._refuse(command, error)
+            if isinstance(command, m.StartPool) and command.new:
+                self._vanish()
+
+    def _define(self, message: m.DefinePool) -> None:
+        self._begin(
+            _Task(
+                message.job,
+                partial(self._store.save, self._spec),
+                undone=self._vanish,
+                exclusive=True,
+            )
+        )
+
+    def _undefine(self, message: m.UndefinePool) -> None:
+        self._require_stopped("undefine it")
+        self._require_persistent("undefine it")
+        self._begin(
+            _Task(
+                message.job,
+                partial(self._store.remove, self._spec),
+                done=lambda _: self._vanish(),
+                exclusive=True,
+            )
+        )
+
+    def _set_autostart(self, message: m.SetAutostart) -> None:
+        self._require_persistent("let it start with the engine")
+
+        def done(_: object) -> None:
+            self._autostart = message.on
+
+        self._begin(
+            _Task(
+                message.job,
+                partial(self._store.set_autostart, self._spec, on=message.on),
+                done=done,
+                exclusive=True,
+            )
+        )
+
+    def _build(self, message: m.BuildPool) -> None:
+        self._require_stopped("build it")
+        self._begin(_Task(message.job, backend_for(self._spec).build, exclusive=True))
+
+    def _start(self, message: m.StartPool) -> None:
+        if self._active is not None:
+            raise PoolActive(f"pool {self._spec.name!r} is active already")
+        backend = backend_for(self._spec)
+
+        def start() -> Operation[tuple[ActivePool, dict[str, VolumeInfo]]]:
+            if message.build:
+                yield from backend.build()
+            active = yield from backend.start()
+            try:
+                return active, (yield from active.scan())
+            except BaseException:
+                active.close()
+                raise
+
+        def done(result: tuple[ActivePool, dict[str, VolumeInfo]]) -> None:
+            self._active, self._volumes = result
+
+        self._begin(
+            _Task(
+                message.job,
+                start,
+                done=done,
+                undone=self._vanish if message.new else _nothing,
+                exclusive=True,
+            )
+        )
+
+    def _stop_pool(self, message: m.StopPool) -> None:
+        active = self._require_active()
+        self._require_idle("stop it")
+
+        def done(_: object) -> None:
+            self._active = None
+            self._volumes = {}
+            if not self._persistent:
+                self._vanish()
+
+        self._begin(_Task(message.job, active.stop, done=done, exclusive=True))
+
+    def _delete_pool(self, message: m.DeletePool) -> None:
+        self._require_stopped("delete it")
+        self._begin(_Task(message.job, backend_for(self._spec).delete, exclusive=True))
+
+    def _refresh(self, message: m.RefreshPool) -> None:
+        active = self._require_active()
+        self._require_free()
+        self._begin_scan(message.job, active)
+
+    def _begin_scan(self, job: Job[Any], active: ActivePool) -> None:
+        scan = self._scans[job.id] = _Scan()
+        predecessors, self._predecessors = self._predecessors, ()
+
+        def look() -> Operation[dict[str, VolumeInfo]]:
+            for stopped in predecessors:
+                while not stopped.wait(0.1):
+                    yield Done()
+            return (yield from active.scan())
+
+        def done(found: dict[str, VolumeInfo]) -> None:
+            del self._scans[job.id]
+            for name in scan.changed:
+                if name in self._volumes:
+                    found[name] = self._volumes[name]
+                else:
+                    found.pop(name, None)
+            self._volumes = found
+
+        self._begin(_Task(job, look, done=done, undone=lambda: self._scans.__delitem__(job.id)))
+
+    # Operations on volumes.
+
+    def _create_volume(self, message: m.CreateVolume) -> None:
+        active = self._require_active()
+        self._require_free()
+        spec, job = message.spec, message.job
+        name = spec.name
+        if name in self._held:
+            raise self._exists_or_busy(name)
+        if name in self._volumes:
+            raise VolumeExists(
+                f"pool {self._spec.name!r} has a volume {name!r} already; "
+                "choose another name, or delete it first"
+            )
+        self._require_space(spec.allocation, name)
+
+        def done(info: VolumeInfo) -> None:
+            self._release(name)
+            self._volumes[name] = info
+
+        self._held[name] = job
+        self._begin(
+            _Task(
+                job,
+                partial(active.create_volume, spec),
+                done=done,
+                undone=partial(self._release, name),
+                lane=self._allocators if spec.allocation else self._quick,
+                needed=spec.allocation,
+            )
+        )
+
+    def _delete_volume(self, message: m.DeleteVolume) -> None:
+        active = self._require_active()
+        self._require_free()
+        name = message.name
+        if name in self._held:
+            holder = self._held[name]
+            raise VolumeBusy(
+                f"volume {name!r} of pool {self._spec.name!r} is held by job {holder.id} "
+                f"({holder.operation}); cancel that job or wait for it"
+            )
+        self._known_volume(name)
+
+        def done(_: object) -> None:
+            self._release(name)
+            self._volumes.pop(name, None)
+
+        self._held[name] = message.job
+        self._begin(
+            _Task(
+                message.job,
+                partial(active.delete_volume, name),
+                done=done,
+                undone=partial(self._release, name),
+                lane=self._quick,
+            )
+        )
+
+    def _release(self, name: str) -> None:
+        del self._held[name]
+        for scan in self._scans.values():
+            scan.changed.add(name)
+
+    # Tasks.
+
+    def _begin(self, task: _Task) -> None:
+        """Run the task, or let it wait for its turn."""
+        if task.exclusive:
+            self._require_free()
+            self._exclusive = task
+        self._tasks[task.job.id] = task
+        task.promised = task.needed
+        self._promised += task.promised
+        if task.lane is None or task.lane.enter(task.job.id):
+            self._spawn(task)
+
+    def _spawn(self, task: _Task) -> None:
+        assignment = Assignment(
+            start=task.start,
+            job=task.job,
+            promised=task.needed > 0,
+            confirm=task.lane is None,
+            limit=task.limit,
+        )
+        task.worker = WorkerActor.start(
+            self._threads, self.actor_ref, assignment, self._settings.progress_interval
+        )
+        if task.paused:
+            task.worker.tell(m.Pause())
+
+    def _ended(self, message: m.Ended) -> None:
+        """Take note that a worker is done, or that it has undone everything."""
+        task = self._forget(message.job_id)
+        if message.succeeded:
+            task.done(message.result)
+        else:
+            task.undone()
+        self._close_if_idle()
+
+    def _forget(self, job_id: int) -> _Task:
+        task = self._tasks.pop(job_id)
+        self._promised -= task.promised
+        if task.exclusive:
+            self._exclusive = None
+        if task.lane is not None:
+            following = task.lane.leave(job_id)
+            if following is not None:
+                self._spawn(self._tasks[following])
+        self._finished.append(task.job)
+        return task
+
+    def _advanced(self, message: m.Advanced) -> None:
+        """Bytes that are on disk are no longer promised: the file system counts them itself."""
+        task = self._tasks.get(message.job_id)
+        if task is not None:
+            left = max(0, task.needed - message.taken)
+            self._promised += left - task.promised
+            task.promised = left
+
+    def _steer_job(self, message: m.SteerJob) -> None:
+        task = self._tasks.get(message.job_id)
+        if task is None:
+            return  # it has just ended: there is nothing left to steer
+        if task.worker is not None:
+            with suppress(pykka.ActorDeadError):  # it has just ended: its word is in the mailbox
+                task.worker.tell(message.action)
+            return
+        match message.action:
+            case m.Cancel():
+                self._forget(message.job_id).undone()
+                self._threads.run(task.job.end_cancelled)
+                self._close_if_idle()
+            case m.Pause():
+                task.paused = True
+                task.job.enter(JobState.PAUSED)
+            case m.Resume():
+                task.paused = False
+                task.job.enter(JobState.WAITING)
+            case m.Limit(rate=rate):
+                task.limit = rate
+
+    # What must be so.
+
+    def _require_active(self) -> ActivePool:
+        if self._active is None:
+            raise PoolInactive(f"pool {self._spec.name!r} is not active; start it first")
+        return self._active
+
+    def _require_stopped(self, wish: str) -> None:
+        if self._active is not None:
+            raise PoolActive(f"pool {self._spec.name!r} is active; stop it to {wish}")
+
+    def _require_persistent(self, wish: str) -> None:
+        if not self._persistent:
+            raise PoolInactive(
+                f"pool {self._spec.name!r} is transient; define it as a persistent one to {wish}"
+            )
+
+    def _require_free(self) -> None:
+        """No operation on the whole pool may be under way."""
+        if self._exclusive is not None:
+            job = self._exclusive.job
+            raise PoolBusy(
+                f"pool {self._spec.name!r} is busy with job {job.id} ({job.operation}); "
+                "wait for it"
+            )
+
+    def _require_idle(self, wish: str) -> None:
+        self._require_free()
+        if self._tasks:
+            jobs = ", ".join(f"{t.job.id} ({t.job.operation})" for t in self._tasks.values())
+            raise PoolBusy(
+                f"pool {self._spec.name!r} has jobs: {jobs}; cancel them or wait, to {wish}"
+            )
+
+    def _require_space(self, needed: int, name: str) -> None:
+        if not needed:
+            return
+        available = self._require_active().space().available
+        if needed > available - self._promised:
+            promised = (
+                f", of which {format_size(self._promised)} are promised to jobs"
+                if self._promised
+                else ""
+            )
+            raise NoSpace(
+                f"volume {name!r} needs {format_size(needed)}, but pool {self._spec.name!r} has "
+                f"{format_size(available)} free{promised}; delete something, or allocate less"
+            )
+
+    def _known_volume(self, name: str) -> VolumeInfo:
+        info = self._volumes.get(name)
+        if info is None:
+            making = self._held.get(name)
+            hint = f"; job {making.id} is creating it" if making is not None else ""
+            raise VolumeNotFound(f"pool {self._spec.name!r} has no volume {name!r}{hint}")
+        return info
+
+    def _exists_or_busy(self, name: str) -> VolaryError:
+        job = self._held[name]
+        if name in self._volumes:
+            return VolumeBusy(
+                f"volume {name!r} of pool {self._spec.name!r} is held by job {job.id} "
+                f"({job.operation}); wait for it"
+            )
+        return VolumeExists(
+            f"volume {name!r} of pool {self._spec.name!r} is being created by job {job.id}; "
+            "choose another name, or cancel that job first"
+        )
+
+    # The end.
+
+    def _vanish(self) -> None:
+        """Be no more: undefined, or transient and stopped."""
+        self._engine.ask(m.PoolGone(self._status().uuid))
+        self.stop()
+
+    def _status(self) -> PoolStatus:
+        return self._get_status(m.GetStatus())
+
+    def _close(self, message: m.ClosePool) -> None:
+        """Cancel every job; when the last one is undone, let go of the pool and stop."""
+        self._closing = message.job
+        for job_id in list(self._tasks):
+            self._steer_job(m.SteerJob(job_id, m.Cancel()))
+        self._close_if_idle()
+
+    def _close_if_idle(self) -> None:
+        if self._closing is None or self._tasks:
+            return
+        job, self._closing = self._closing, None
+        active, self._active = self._active, None
+        if active is not None:
+            active.close()
+        self.stop()
+        self._threads.run(partial(job.succeed, None))
+
+    def _die(self, error: Exception) -> PoolCrashed:
+        """Fail whatever waits on the pool, have it started anew, and return what to say of it."""
+        crash = self._crash = PoolCrashed(
+            f"pool {self._spec.name!r} met an error of its own ({error!r}) and was started anew; "
+            "its volumes are as they were: look, and try again"
+        )
+        crash.__cause__ = error
+        log().error("a pool crashed", pool=self._spec.name, exc_info=error)
+        workers = []
+        for task in self._tasks.values():
+            if task.worker is None:
+                self._threads.run(partial(task.job.fail, crash))
+                continue
+            workers.append(task.worker.actor_stopped)
+            with suppress(pykka.ActorDeadError):  # it has just ended
+                task.worker.tell(m.Abort(crash))
+        self._engine.tell(
+            m.PoolDied(
+                Inheritance(
+                    self._spec,
+                    self._persistent,
+                    self._autostart,
+                    self._active,
+                    MappingProxyType(self._volumes),
+                    tuple(workers),
+                )
+            )
+        )
+        self.stop()
+        return crash
+
+    def _refuse(self, message: Any, error: VolaryError) -> None:
+        """Answer `message` with an error, in the way that its sender waits for."""
+        if isinstance(message, m.PoolCommand | m.ClosePool):
+            # A job ends on a worker's thread: what its callbacks do must not be the pool's worry.
+            self._threads.run(partial(message.job.fail, error))
+        elif isinstance(message, m.Request) and not isinstance(message, m.Ended):
+            raise error
+
+    def on_stop(self) -> None:
+        """Refuse what came too late to be read: nobody may wait for an answer in vain."""
+        error = self._crash or PoolInactive(f"pool {self._spec.name!r} was stopped meanwhile")
+        late = []
+        while not self.actor_inbox.empty():
+            late.append(self.actor_inbox.get())
+        for envelope in late:
+            try:
+                self._refuse(envelope.message, error)
+            except VolaryError as refusal:
+                if envelope.reply_to is not None:
+                    envelope.reply_to.set_exception((type(refusal), refusal, None))
+            else:
+                self.actor_inbox.put(envelope)  # Pykka answers the rest
+
+    _HANDLERS: ClassVar[dict[type, Callable[[PoolActor, Any], Any]]] = {
+        m.GetStatus: _get_status,
+        m.GetInfo: _get_info,
+        m.ListVolumes: _list_volumes,
+        m.FindVolume: _find_volume,
+        m.InspectVolume: _inspect_volume,
+        m.ListJobs: _list_jobs,
+        m.Ping: _ping,
+        m.DefinePool: _define,
+        m.UndefinePool: _undefine,
+        m.SetAutostart: _set_autostart,
+        m.BuildPool: _build,
+        m.StartPool: _start,
+        m.StopPool: _stop_pool,
+        m.DeletePool: _delete_pool,
+        m.RefreshPool: _refresh,
+        m.CreateVolume: _create_volume,
+        m.DeleteVolume: _delete_volume,
+        m.SteerJob: _steer_job,
+        m.Advanced: _advanced,
+        m.Ended: _ended,
+        m.ClosePool: _close,
+    }

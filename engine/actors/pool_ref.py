@@ -1,0 +1,100 @@
+"""How a pool's actor is reached, whichever actor it is at the moment."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any, TypeVar
+from uuid import UUID
+
+import pykka
+
+from volary.engine.actors import messages as m
+from volary.engine.errors import PoolCrashed, PoolNotFound, VolaryError
+from volary.engine.pool_spec import PoolSpec
+
+R = TypeVar("R")
+
+_LATE = 5.0
+"""Seconds to wait for the answer of an actor that stopped while it was being asked."""
+
+
+class PoolRef:
+    """A pool's address: the same object after its actor was started anew."""
+
+    def __init__(self, spec: PoolSpec) -> None:
+        assert spec.uuid is not None  # noqa: S101 - the engine gave it one
+        self.name = spec.name
+        self.uuid: UUID = spec.uuid
+        self.target = spec.target
+        self._actor: pykka.ActorRef[Any] | None = None
+        self._gone = False
+
+    def ask(self, request: m.Request[R]) -> R:
+        """Return the pool's answer, or raise the error that it answers with."""
+        try:
+            actor = self._require_actor()
+            reply: pykka.Future[Any] = actor.ask(request, block=False)
+            # An actor that is still alive now will either read the question or refuse it. Of one
+            # that stopped meanwhile, Pykka may have looked through the mailbox before it came.
+            answer: R = reply.get(timeout=None if actor.is_alive() else _LATE)
+        except (pykka.ActorDeadError, pykka.Timeout):
+            raise self._unreachable() from None
+        return answer
+
+    def submit(self, command: m.PoolCommand | m.ClosePool) -> None:
+        """Have an operation begun; its job tells the outcome."""
+        command.job.submitted(self)
+        self._tell(command)
+        if self._actor is not None and not self._actor.is_alive():
+            command.job.fail(self._unreachable())
+
+    def _tell(self, message: object) -> None:
+        try:
+            self._require_actor().tell(message)
+        except pykka.ActorDeadError:
+            raise self._unreachable() from None
+
+    def _require_actor(self) -> pykka.ActorRef[Any]:
+        if self._actor is None or self._gone:
+            raise self._unreachable()
+        return self._actor
+
+    def _unreachable(self) -> VolaryError:
+        if self._gone:
+            return PoolNotFound(f"pool {self.name!r} is no more: it was undefined or stopped")
+        return PoolCrashed(
+            f"pool {self.name!r} met an error of its own and is being started anew; try again"
+        )
+
+    # Steering, of `volary.engine.actors.job.Steering`.
+
+    def cancel(self, job_id: int) -> None:
+        """Have the job undone and ended."""
+        self._tell(m.SteerJob(job_id, m.Cancel()))
+
+    def pause(self, job_id: int) -> None:
+        """Have the job stand still."""
+        self._tell(m.SteerJob(job_id, m.Pause()))
+
+    def resume(self, job_id: int) -> None:
+        """Have the job go on."""
+        self._tell(m.SteerJob(job_id, m.Resume()))
+
+    def limit(self, job_id: int, rate: int | None) -> None:
+        """Have the job do at most `rate` bytes a second."""
+        self._tell(m.SteerJob(job_id, m.Limit(rate)))
+
+    # For the engine's actor.
+
+    def point_to(self, actor: pykka.ActorRef[Any]) -> None:
+        """Be the address of `actor` from now on."""
+        self._actor = actor
+
+    def tell(self, message: object) -> None:
+        """Tell the pool something, if it is there."""
+        with suppress(VolaryError):
+            self._tell(message)
+
+    def gone(self) -> None:
+        """Be the address of nobody."""
+        self._gone = True

@@ -1,0 +1,70 @@
+"""Threads that actors run on, kept and used again."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import TypeAlias
+
+_Call: TypeAlias = Callable[[], None]
+
+
+class EngineThread(threading.Thread):
+    """A thread that actors run on: one that must not wait for another actor's work."""
+
+
+class Threads:
+    """The threads of one engine.
+
+    Starting a thread takes longer than creating a sparse volume, so that a thread whose actor
+    has ended waits here for the next one. There is no lock: `list.append` and `list.pop` are
+    atomic, and each thread has a queue of its own.
+    """
+
+    KEPT = 32
+    """Idle threads that wait for the next actor; more than these end."""
+
+    def __init__(self) -> None:
+        self._idle: list[SimpleQueue[_Call | None]] = []
+        self._all: set[threading.Thread] = set()
+        self._numbers = itertools.count(1)
+        self._closed = False
+
+    def run(self, call: _Call) -> None:
+        """Run `call` on a thread of its own."""
+        try:
+            calls = self._idle.pop()
+        except IndexError:
+            calls = SimpleQueue()
+            # Daemons: a host that forgets to close its connection must be able to exit. What is
+            # half made then has no name, as after a crash.
+            thread = EngineThread(
+                target=self._loop, args=(calls,), name=f"volary-{next(self._numbers)}", daemon=True
+            )
+            self._all.add(thread)
+            calls.put(call)
+            thread.start()
+        else:
+            calls.put(call)
+
+    def _loop(self, calls: SimpleQueue[_Call | None]) -> None:
+        while (call := calls.get()) is not None:
+            call()
+            del call  # an idle thread keeps nothing alive
+            if len(self._idle) >= self.KEPT:
+                break
+            self._idle.append(calls)
+            if self._closed:  # close() may have emptied the list before we came
+                break
+        self._all.discard(threading.current_thread())
+
+    def close(self) -> None:
+        """End the idle threads, and wait for the rest, whose actors were stopped before."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop().put(None)
+        for thread in list(self._all):
+            if thread is not threading.current_thread():
+                thread.join()

@@ -1,0 +1,236 @@
+"""The worker: one short-lived actor an operation. For creations it is the allocator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from time import monotonic
+from typing import Any, NamedTuple
+
+import pykka
+import structlog
+
+from volary.engine.actors.actor import Actor
+from volary.engine.actors.job import Job, JobState
+from volary.engine.actors.messages import (
+    Abort,
+    Advanced,
+    Cancel,
+    Ended,
+    Limit,
+    Pause,
+    Resume,
+    Step,
+)
+from volary.engine.actors.threads import Threads
+from volary.engine.errors import ConnectionClosed, InternalFailure, VolaryError
+from volary.engine.log import log
+from volary.engine.progress import Done, Operation, RateMeter
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What a worker is to do.
+
+    start: makes the operation's generator.
+    job: whose outcome it is.
+    promised: whether the pool reckons with the bytes that are done.
+    confirm: whether the pool must have taken note before the job ends; a volume's operations
+        need not wait for it, since who looks next finds the note in the mailbox first.
+    limit: bytes a second, or None.
+    """
+
+    start: Callable[[], Operation[Any]]
+    job: Job[Any]
+    promised: bool
+    confirm: bool
+    limit: int | None
+
+
+_SPACE_STEP = 256 << 20
+"""Bytes taken that the pool hears of at once: a reservation takes them faster than progress is
+told, and until it hears, the pool counts them twice."""
+
+
+class _NextStep(NamedTuple):
+    """What the mailbox delivers when it is time for the next extent."""
+
+    message: Step = Step()
+    reply_to: None = None
+
+
+_NEXT_STEP = _NextStep()
+
+
+class WorkerActor(Actor):
+    """Drives one operation: an extent, then the mail, then the next extent."""
+
+    def __init__(
+        self,
+        threads: Threads,
+        pool: pykka.ActorRef[Any],
+        assignment: Assignment,
+        progress_interval: float,
+    ) -> None:
+        super().__init__(threads)
+        self._pool = pool
+        self._job = assignment.job
+        self._assignment = assignment
+        self._interval = progress_interval
+        self._limit = assignment.limit
+        self._work: Operation[Any] | None = None
+        self._meter: RateMeter | None = None
+        self._at = Done()
+        self._taken = 0
+        self._due = self._told = self._began = 0.0
+
+    def _start_actor_loop(self) -> None:
+        self._threads.run(partial(self._job.context.run, self._actor_loop))
+
+    def on_start(self) -> None:
+        """Begin with the first extent, unless a message came before."""
+        job = self._job
+        structlog.contextvars.bind_contextvars(
+            job=job.id, pool=job.pool, volume=job.volume, operation=job.operation
+        )
+        self._began = self._due = self._told = monotonic()
+        self._work = self._assignment.start()
+        job.enter(JobState.RUNNING)
+        self.actor_inbox.set_alarm(0.0, _NEXT_STEP)
+
+    def on_stop(self) -> None:
+        """Undo what is half done when somebody else stops this actor."""
+        if self._work is not None:
+            self._undo(self._work, ConnectionClosed("the engine's actors were stopped"))
+
+    def on_receive(self, message: object) -> None:
+        """Do what the message says; what comes after the end is late."""
+        if self._work is None:
+            return
+        match message:
+            case Step():
+                self._step(self._work)
+            case Cancel():
+                self._undo(self._work, None)
+            case Abort(error=error):
+                self._undo(self._work, error)
+            case Pause():
+                self.actor_inbox.clear_alarm()
+                self._job.enter(JobState.PAUSED)
+            case Resume():
+                self._job.enter(JobState.RUNNING)
+                self._schedule(0)
+            case Limit(rate=rate):
+                self._limit = rate
+                self._due = monotonic()
+                if self._job.state is JobState.RUNNING:
+                    self._schedule(0)
+
+    def _step(self, work: Operation[Any]) -> None:
+        try:
+            at = next(work)
+        except StopIteration as stop:
+            self._finish(stop.value)
+        except VolaryError as error:
+            self._fail(error)
+        except BaseException as error:  # noqa: BLE001 - nothing may reach Pykka: it would stop every actor of the host
+            self._fail(self._defect(error))
+        else:
+            advance = at.done - self._at.done
+            self._at = at
+            self._report()
+            self._schedule(advance)
+
+    def _schedule(self, advance: int) -> None:
+        """Have the next extent done at once, or when the rate limit allows."""
+        if self._limit is None:
+            self.actor_inbox.set_alarm(0.0, _NEXT_STEP)
+            return
+        self._due = max(self._due, monotonic() - 1.0) + advance / self._limit
+        self.actor_inbox.set_alarm(self._due, _NEXT_STEP)
+
+    def _report(self) -> None:
+        """Tell how far it is, now and then."""
+        now = monotonic()
+        if self._meter is None:
+            self._meter = RateMeter(self._began)
+        elif now - self._told < self._interval:
+            if self._at.taken - self._taken >= _SPACE_STEP:
+                self._tell_pool()
+            return
+        self._told = now
+        self._tell(now)
+        self._tell_pool()
+
+    def _tell_pool(self) -> None:
+        if not self._assignment.promised or self._taken == self._at.taken:
+            return
+        self._taken = self._at.taken
+        with suppress(pykka.ActorDeadError):  # it crashed: its Abort is in the mailbox
+            self._pool.tell(Advanced(self._job.id, self._taken))
+
+    def _tell(self, now: float) -> None:
+        if self._meter is None:
+            return
+        raised = self._job.tell(self._meter.progress(self._at, now))
+        if raised is not None:
+            log().warning("on_progress raised, and is not called again", exc_info=raised)
+
+    def _finish(self, result: object) -> None:
+        """The operation is done."""
+        self._tell(monotonic())
+        failure = self._end(Ended(self._job.id, succeeded=True, result=result))
+        if failure is not None:
+            log().warning("job failed", why=str(failure))
+            self._job.fail(failure)
+            return
+        log().info("job succeeded", seconds=round(monotonic() - self._began, 6))
+        self._job.succeed(result)
+
+    def _undo(self, work: Operation[Any], error: VolaryError | None) -> None:
+        """Close the operation early, which undoes it; then end as cancelled, or with `error`."""
+        try:
+            work.close()
+        except VolaryError as undoing:
+            error = undoing
+        except BaseException as undoing:  # noqa: BLE001 - as in _step
+            error = self._defect(undoing)
+        if error is not None:
+            self._fail(error)
+            return
+        self._end(Ended(self._job.id, succeeded=False))
+        log().info("job cancelled", seconds=round(monotonic() - self._began, 6))
+        self._job.end_cancelled()
+
+    def _fail(self, error: VolaryError) -> None:
+        self._end(Ended(self._job.id, succeeded=False))
+        log().warning("job failed", why=str(error))
+        self._job.fail(error)
+
+    def _end(self, ended: Ended) -> VolaryError | None:
+        """Tell the pool, and stop; returns what the pool had against it."""
+        self._work = None
+        self.actor_inbox.clear_alarm()
+        self.stop()
+        try:
+            if self._assignment.confirm:
+                self._pool.ask(ended)
+            else:
+                self._pool.tell(ended)
+        except pykka.ActorDeadError:
+            pass  # it crashed; the one started in its place looks at what is on disk
+        except VolaryError as error:
+            return error
+        return None
+
+    def _defect(self, error: BaseException) -> VolaryError:
+        log().error("an operation met an error of its own", exc_info=error)
+        job = self._job
+        failure = InternalFailure(
+            f"{job.operation} in pool {job.pool!r} failed on a defect of Volary: {error!r}; "
+            "please report it with the log"
+        )
+        failure.__cause__ = error
+        return failure

@@ -1,0 +1,111 @@
+"""A file that has no name until it is whole."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import secrets
+from types import TracebackType
+from typing import Self
+
+from volary.engine.linux import rename_no_replace
+from volary.engine.names import HIDDEN_PREFIX
+
+_HIDDEN_SUFFIX = ".partial"
+
+# open(2): what a file system, or a kernel, without O_TMPFILE answers.
+_NO_TMPFILE = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL)
+
+
+class NewFile:
+    """A file being made in a directory, as a context: leaving it unpublished leaves nothing.
+
+    Where the file system has O_TMPFILE the file has no name at all, so that a crash leaves
+    nothing. Elsewhere it has a hidden name and an flock(2) that dies with its maker, by which
+    `remove_orphans` knows what a crash left.
+    """
+
+    def __init__(self, dir_fd: int, *, mode: int = 0o600) -> None:
+        self._dir_fd = dir_fd
+        self._mode = mode
+        self._hidden: str | None = None
+        self.fd = -1
+
+    def __enter__(self) -> Self:
+        try:
+            self.fd = os.open(
+                ".", os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, self._mode, dir_fd=self._dir_fd
+            )
+        except OSError as error:
+            if error.errno not in _NO_TMPFILE:
+                raise
+            self._open_hidden()
+        return self
+
+    def _open_hidden(self) -> None:
+        self._hidden = f"{HIDDEN_PREFIX}{secrets.token_hex(8)}{_HIDDEN_SUFFIX}"
+        self.fd = os.open(
+            self._hidden,
+            os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC,
+            self._mode,
+            dir_fd=self._dir_fd,
+        )
+        fcntl.flock(self.fd, fcntl.LOCK_EX)
+
+    def publish(self, name: str) -> None:
+        """Give the file its name; raises FileExistsError when there is one of that name."""
+        if self._hidden is None:
+            # linkat(2) follows the link in /proc only with AT_SYMLINK_FOLLOW, and Python passes
+            # that only when a directory's descriptor is given for the source.
+            os.link(
+                f"/proc/self/fd/{self.fd}",
+                name,
+                src_dir_fd=self._dir_fd,
+                dst_dir_fd=self._dir_fd,
+                follow_symlinks=True,
+            )
+            return
+        try:
+            rename_no_replace(self._dir_fd, self._hidden, name)
+        except OSError as error:
+            # NFS and old kernels cannot rename so; a second link does not replace either.
+            if error.errno not in (errno.EINVAL, errno.ENOSYS):
+                raise
+            os.link(self._hidden, name, src_dir_fd=self._dir_fd, dst_dir_fd=self._dir_fd)
+            os.unlink(self._hidden, dir_fd=self._dir_fd)
+        self._hidden = None
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if self._hidden is not None:
+                os.unlink(self._hidden, dir_fd=self._dir_fd)
+        finally:
+            if self.fd >= 0:
+                os.close(self.fd)
+
+
+def is_hidden(name: str) -> bool:
+    """Say whether `name` is that of a file being made."""
+    return name.startswith(HIDDEN_PREFIX) and name.endswith(_HIDDEN_SUFFIX)
+
+
+def remove_orphan(dir_fd: int, name: str) -> bool:
+    """Remove the hidden file `name` if its maker is gone; return whether it was removed."""
+    try:
+        fd = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=dir_fd)
+    except OSError:  # gone, or nothing that a maker of ours could have left
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.unlink(name, dir_fd=dir_fd)
+    except OSError:  # its maker is alive, or the file system is read-only
+        return False
+    finally:
+        os.close(fd)
+    return True

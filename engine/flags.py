@@ -1,0 +1,68 @@
+"""Flags of the public calls, with libvirt's numeric values."""
+
+from __future__ import annotations
+
+import enum
+from typing import Self, overload
+
+from volary.engine.errors import InvalidSpec
+
+
+class _Flags(enum.IntFlag, boundary=enum.KEEP):
+    """An IntFlag that becomes an `Async` when `ASYNC` is added, so that a type checker knows."""
+
+    # What is unsafe here is meant so: an Async, though an int, makes an Async.
+    @overload  # type: ignore[override]
+    def __or__(self, other: Async) -> Async: ...  # type: ignore[overload-overlap]
+    @overload
+    def __or__(self, other: int) -> Self: ...
+    def __or__(self, other: int) -> Async | Self:
+        if isinstance(other, Async):
+            return Async(int(self) | int(other))
+        return super().__or__(other)
+
+
+class Async(enum.IntFlag, boundary=enum.KEEP):
+    """`ASYNC` alone or with other flags: the call returns its `Job` at once."""
+
+    ASYNC = 1 << 30
+
+
+class VolumeCreate(_Flags):
+    """Flags of `create_volume` (virStorageVolCreateFlags)."""
+
+    NONE = 0
+    PREALLOCATE_METADATA = 1
+
+
+class VolumeDelete(_Flags):
+    """Flags of `Volume.delete` (virStorageVolDeleteFlags)."""
+
+    NONE = 0
+
+
+class PoolStart(_Flags):
+    """Flags of `create_pool` and `Pool.start` (virStoragePoolCreateFlags)."""
+
+    NONE = 0
+    BUILD = 1
+
+
+class PoolFlags(_Flags):
+    """Flags of the pool calls that have none of their own but `ASYNC`."""
+
+    NONE = 0
+
+
+ASYNC = Async.ASYNC
+"""Return a `Job` at once rather than block; goes with the flags of every long call."""
+
+
+def check_flags(flags: int, known: type[_Flags], call: str) -> None:
+    """Raise `InvalidSpec` when `flags` has bits that neither `known` nor `ASYNC` has."""
+    unknown = int(flags) & ~int(ASYNC)
+    if unknown:
+        for flag in known:
+            unknown &= ~int(flag)
+    if unknown:
+        raise InvalidSpec(f"{call}: unknown flags {unknown:#x}")

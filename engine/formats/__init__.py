@@ -1,0 +1,1 @@
+"""Image formats: recognise, create, inspect."""

@@ -1,0 +1,46 @@
+"""Names of pools and volumes: single path components, and nothing else."""
+
+from __future__ import annotations
+
+from volary.engine.errors import InvalidSpec
+
+LONGEST = 255
+"""Bytes in the longest path component of Linux (NAME_MAX, limits.h)."""
+
+HIDDEN_PREFIX = ".volary-"
+"""Begins the names of our own files in a pool's target; no volume has such a name."""
+
+
+def check_name(name: str, what: str, *, longest: int = LONGEST) -> str:
+    """Return `name`, or raise `InvalidSpec` saying why it cannot name a `what`.
+
+    `longest` is in bytes of UTF-8, the encoding that names have on disk.
+    """
+    problem = name_problem(name, longest=longest)
+    if problem is not None:
+        shown = name if not isinstance(name, str) or len(name) <= 64 else name[:64] + "…"  # noqa: PLR2004
+        raise InvalidSpec(f"{what} name {shown!r} {problem}")
+    return name
+
+
+def name_problem(name: object, *, longest: int = LONGEST) -> str | None:  # noqa: PLR0911
+    """Return what keeps `name` from being a name, or None."""
+    if not isinstance(name, str):
+        return f"is a {type(name).__name__}; a name is a string"
+    if not name:
+        return "is empty; give at least one character"
+    if name in (".", ".."):
+        return "means a directory; give another one"
+    if "/" in name:
+        return "has a '/'; a name is one path component"
+    if not name.isprintable() and any(ord(c) < 32 or ord(c) == 127 for c in name):  # noqa: PLR2004
+        return "has a control character such as a newline or NUL; leave it out"
+    try:
+        length = len(name.encode())
+    except UnicodeEncodeError:
+        return "has characters that UTF-8 cannot hold; leave them out"
+    if length > longest:
+        return f"has {length} bytes; at most {longest} are possible"
+    if name.startswith(HIDDEN_PREFIX):
+        return f"begins with {HIDDEN_PREFIX!r}, which Volary keeps for itself"
+    return None

@@ -1,0 +1,71 @@
+"""How far an operation is."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias, TypeVar
+
+T = TypeVar("T")
+
+
+class Done(NamedTuple):
+    """What an operation says between two extents, in bytes.
+
+    done: done so far.
+    total: to be done in all; 0 when that is not known.
+    taken: taken from the file system's free space so far, of what the pool promised.
+    """
+
+    done: int = 0
+    total: int = 0
+    taken: int = 0
+
+
+Operation: TypeAlias = Generator[Done, None, T]
+"""A long piece of work: does one extent, yields how far it is, does the next; returns its result.
+Closing it early undoes the work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a job is: `done` and `total` in bytes, `rate` in bytes a second over the last few
+    seconds, `eta` in seconds, or None while it cannot be told.
+
+    A job whose extent is not known beforehand has a `total` of 0.
+    """
+
+    done: int = 0
+    total: int = 0
+    rate: float = 0.0
+    eta: float | None = None
+
+    @property
+    def fraction(self) -> float:
+        """The part that is done, from 0 to 1."""
+        return self.done / self.total if self.total else 0.0
+
+
+class RateMeter:
+    """Turns points in time and bytes into a rate over a sliding window."""
+
+    WINDOW = 3.0
+    """Seconds that the rate is averaged over: long enough not to jump with each extent."""
+
+    def __init__(self, now: float) -> None:
+        self._points: deque[tuple[float, int]] = deque([(now, 0)])
+
+    def progress(self, at: Done, now: float) -> Progress:
+        """Return the progress at `now` (monotonic seconds)."""
+        points = self._points
+        points.append((now, at.done))
+        # The window's first point stays until a later one is old enough to take its place.
+        while len(points) > 2 and points[1][0] <= now - self.WINDOW:  # noqa: PLR2004
+            points.popleft()
+        first_time, first_done = points[0]
+        elapsed = now - first_time
+        rate = max(0, at.done - first_done) / elapsed if elapsed > 0 else 0.0
+        left = at.total - at.done
+        eta = 0.0 if left <= 0 else left / rate if rate > 0 else None
+        return Progress(at.done, at.total, rate, eta)

@@ -1,0 +1,34 @@
+"""What an engine can be told about itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from volary.engine.errors import InvalidSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Bounds of one engine.
+
+    allocators_per_pool: jobs that write or allocate extents at the same time in one pool; the
+        rest wait in order.
+    quick_jobs_per_pool: jobs that have no extents to write (sparse creation, deletion) at the
+        same time in one pool; they do not wait behind the others.
+    finished_jobs_per_pool: finished jobs that a pool remembers for `jobs()`.
+    progress_interval: seconds between two words of a job's progress, at the least.
+    """
+
+    allocators_per_pool: int = 8
+    quick_jobs_per_pool: int = 8
+    finished_jobs_per_pool: int = 256
+    progress_interval: float = 0.05
+
+    def __post_init__(self) -> None:
+        for name in ("allocators_per_pool", "quick_jobs_per_pool"):
+            if getattr(self, name) < 1:
+                raise InvalidSpec(f"{name}: {getattr(self, name)}; at least 1 is needed")
+        if self.finished_jobs_per_pool < 0:
+            raise InvalidSpec(f"finished_jobs_per_pool: {self.finished_jobs_per_pool} is negative")
+        if not self.progress_interval > 0:
+            raise InvalidSpec(f"progress_interval: {self.progress_interval}; give seconds above 0")
