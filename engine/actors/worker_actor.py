@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any
 
 import pykka
 import structlog
@@ -54,14 +54,7 @@ _SPACE_STEP = 256 << 20
 told, and until it hears, the pool counts them twice."""
 
 
-class _NextStep(NamedTuple):
-    """What the mailbox delivers when it is time for the next extent."""
-
-    message: Step = Step()
-    reply_to: None = None
-
-
-_NEXT_STEP = _NextStep()
+_STEP = Step()
 
 
 class WorkerActor(Actor):
@@ -81,6 +74,7 @@ class WorkerActor(Actor):
         self._interval = progress_interval
         self._limit = assignment.limit
         self._work: Operation[Any] | None = None
+        self._settle: Callable[[], None] | None = None
         self._meter: RateMeter | None = None
         self._at = Done()
         self._taken = 0
@@ -98,12 +92,14 @@ class WorkerActor(Actor):
         self._began = self._due = self._told = monotonic()
         self._work = self._assignment.start()
         job.enter(JobState.RUNNING)
-        self.actor_inbox.set_alarm(0.0, _NEXT_STEP)
+        self.actor_inbox.set_alarm(0.0, _STEP)
 
     def on_stop(self) -> None:
-        """Undo what is half done when somebody else stops this actor."""
+        """End the job; undo it first when somebody else stops this actor."""
         if self._work is not None:
             self._undo(self._work, ConnectionClosed("the engine's actors were stopped"))
+        if self._settle is not None:
+            self._settle()
 
     def on_receive(self, message: object) -> None:
         """Do what the message says; what comes after the end is late."""
@@ -146,10 +142,10 @@ class WorkerActor(Actor):
     def _schedule(self, advance: int) -> None:
         """Have the next extent done at once, or when the rate limit allows."""
         if self._limit is None:
-            self.actor_inbox.set_alarm(0.0, _NEXT_STEP)
+            self.actor_inbox.set_alarm(0.0, _STEP)
             return
         self._due = max(self._due, monotonic() - 1.0) + advance / self._limit
-        self.actor_inbox.set_alarm(self._due, _NEXT_STEP)
+        self.actor_inbox.set_alarm(self._due, _STEP)
 
     def _report(self) -> None:
         """Tell how far it is, now and then."""
@@ -179,15 +175,13 @@ class WorkerActor(Actor):
             log().warning("on_progress raised, and is not called again", exc_info=raised)
 
     def _finish(self, result: object) -> None:
-        """The operation is done."""
+        """Take note that the operation is done."""
         self._tell(monotonic())
-        failure = self._end(Ended(self._job.id, succeeded=True, result=result))
+        failure = self._tell_end(Ended(self._job.id, succeeded=True, result=result))
         if failure is not None:
-            log().warning("job failed", why=str(failure))
-            self._job.fail(failure)
-            return
-        log().info("job succeeded", seconds=round(monotonic() - self._began, 6))
-        self._job.succeed(result)
+            self._end("failed", partial(self._job.fail, failure), failure)
+        else:
+            self._end("succeeded", partial(self._job.succeed, result))
 
     def _undo(self, work: Operation[Any], error: VolaryError | None) -> None:
         """Close the operation early, which undoes it; then end as cancelled, or with `error`."""
@@ -200,20 +194,17 @@ class WorkerActor(Actor):
         if error is not None:
             self._fail(error)
             return
-        self._end(Ended(self._job.id, succeeded=False))
-        log().info("job cancelled", seconds=round(monotonic() - self._began, 6))
-        self._job.end_cancelled()
+        self._tell_end(Ended(self._job.id, succeeded=False))
+        self._end("cancelled", self._job.end_cancelled)
 
     def _fail(self, error: VolaryError) -> None:
-        self._end(Ended(self._job.id, succeeded=False))
-        log().warning("job failed", why=str(error))
-        self._job.fail(error)
+        self._tell_end(Ended(self._job.id, succeeded=False))
+        self._end("failed", partial(self._job.fail, error), error)
 
-    def _end(self, ended: Ended) -> VolaryError | None:
-        """Tell the pool, and stop; returns what the pool had against it."""
+    def _tell_end(self, ended: Ended) -> VolaryError | None:
+        """Tell the pool that the operation is over; return what it has against it."""
         self._work = None
         self.actor_inbox.clear_alarm()
-        self.stop()
         try:
             if self._assignment.confirm:
                 self._pool.ask(ended)
@@ -224,6 +215,18 @@ class WorkerActor(Actor):
         except VolaryError as error:
             return error
         return None
+
+    def _end(self, how: str, settle: Callable[[], None], error: VolaryError | None = None) -> None:
+        """Stop, and end the job as the last act: whoever waits for it then finds this thread
+        asleep, and not in its way.
+        """
+        seconds = round(monotonic() - self._began, 6)
+        if error is None:
+            log().info("job " + how, seconds=seconds)
+        else:
+            log().warning("job " + how, seconds=seconds, why=str(error))
+        self._settle = settle
+        self.stop()
 
     def _defect(self, error: BaseException) -> VolaryError:
         log().error("an operation met an error of its own", exc_info=error)

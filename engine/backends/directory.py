@@ -189,6 +189,10 @@ class OpenDirectory(ActivePool):
                     preallocation=spec.preallocation,
                 )
                 self._publish(file, spec)
+                if spec.allocation == 0 and self._one_journal:
+                    # No block was asked for, so that none need be counted: every system call
+                    # that another thread's Python code waits for costs a sparse creation 5 %.
+                    return VolumeInfo(spec.name, spec.capacity, 0, spec.capacity)
                 return _info(spec.name, os.fstat(file.fd))
         except FileExistsError:
             raise VolumeExists(
