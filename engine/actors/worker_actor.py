@@ -90,9 +90,13 @@ class WorkerActor(Actor):
             job=job.id, pool=job.pool, volume=job.volume, operation=job.operation
         )
         self._began = self._due = self._told = monotonic()
-        self._work = self._assignment.start()
         job.enter(JobState.RUNNING)
-        self.actor_inbox.set_alarm(0.0, _STEP)
+        try:
+            self._work = self._assignment.start()
+        except BaseException as error:  # noqa: BLE001 - as in _step
+            self._fail(self._defect(error))
+        else:
+            self.actor_inbox.set_alarm(0.0, _STEP)
 
     def on_stop(self) -> None:
         """End the job; undo it first when somebody else stops this actor."""

@@ -199,12 +199,13 @@ class OpenDirectory(ActivePool):
                 f"{self._volume(spec.name)} exists: a file of that name is in {self.spec.target}; "
                 "choose another name, or delete it first"
             ) from None
-        except FileNotFoundError:
-            raise TargetUnusable(
-                f"creating {self._volume(spec.name)}: the target {self.spec.target} is gone; "
-                "stop the pool, build it and start it again"
-            ) from None
         except OSError as error:
+            # A removed directory answers with ENOENT, or EPERM, by file system and call.
+            if os.fstat(self._fd).st_nlink == 0:
+                raise TargetUnusable(
+                    f"creating {self._volume(spec.name)}: the target {self.spec.target} is gone; "
+                    "stop the pool, build it and start it again"
+                ) from None
             raise from_os_error(error, f"creating {self._volume(spec.name)}") from error
 
     def _publish(self, file: NewFile, spec: VolumeSpec) -> None:

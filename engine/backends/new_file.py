@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import secrets
+import stat
 from types import TracebackType
 from typing import Self
 
@@ -102,6 +103,8 @@ def remove_orphan(dir_fd: int, name: str) -> bool:
     except OSError:  # gone, or nothing that a maker of ours could have left
         return False
     try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            return False
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.unlink(name, dir_fd=dir_fd)
     except OSError:  # its maker is alive, or the file system is read-only

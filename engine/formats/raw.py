@@ -102,6 +102,8 @@ def _write_zeros(fd: int, capacity: int, allocation: int, *, reserved: bool) -> 
             synced = offset
         written = min(offset, allocation)
         yield Done(written, allocation, allocation if reserved else written)
+    if direct:
+        _set_direct(fd, on=False)
     if end > capacity:
         os.ftruncate(fd, capacity)
 

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import wait
+from pathlib import Path
+
+import pytest
+import volary
+from volary.engine.backends.directory import OpenDirectory
+from volary.engine.pool_info import Space
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def crash(monkeypatch: pytest.MonkeyPatch) -> Callable[[volary.Pool], None]:
+    """Make a pool's actor meet a defect, once."""
+
+    def crash(pool: volary.Pool) -> None:
+        sound = OpenDirectory.space
+
+        def space(active: OpenDirectory) -> Space:
+            if active.spec.name != pool.name:
+                return sound(active)
+            raise ZeroDivisionError("a defect")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(OpenDirectory, "space", space)
+            with pytest.raises(volary.PoolCrashed, match="a defect") as caught:
+                pool.info()
+        assert isinstance(caught.value.__cause__, ZeroDivisionError)
+        settle(pool)
+
+    return crash
+
+
+def settle(pool: volary.Pool) -> None:
+    """Wait until the pool is there again and has looked at its disk."""
+    while True:
+        try:
+            jobs = pool.jobs()
+        except volary.PoolCrashed:
+            continue
+        if any(job.operation == "refresh pool" for job in jobs):
+            wait(jobs)
+            return
+
+
+def test_a_crashed_pool_is_there_again_with_its_volumes(
+    pool: volary.Pool, crash: Callable[[volary.Pool], None]
+) -> None:
+    pool.create_volume(volary.VolumeSpec("a", capacity=MIB))
+    crash(pool)
+    assert [volume.name for volume in pool.volumes()] == ["a"]
+    assert pool.is_active
+    assert not pool.is_persistent
+    pool.create_volume(volary.VolumeSpec("b", capacity=MIB))
+    assert [volume.name for volume in pool.volumes()] == ["a", "b"]
+
+
+def test_the_disk_has_the_last_word_after_a_crash(
+    pool: volary.Pool, target: Path, crash: Callable[[volary.Pool], None]
+) -> None:
+    pool.create_volume(volary.VolumeSpec("a", capacity=MIB))
+    (target / "a").unlink()
+    (target / "b").touch()
+    crash(pool)
+    assert [volume.name for volume in pool.volumes()] == ["b"]
+
+
+def test_jobs_of_a_crashed_pool_fail_clearly_and_leave_nothing(
+    conn: volary.Connection, target: Path, crash: Callable[[volary.Pool], None]
+) -> None:
+    with volary.open(
+        state_dir=target.parent / "other", settings=volary.Settings(allocators_per_pool=2)
+    ) as other:
+        pool = other.create_pool(
+            volary.PoolSpec("images", target=target), volary.PoolStart.BUILD
+        )
+        jobs = [
+            pool.create_volume(
+                volary.VolumeSpec(f"v{i}", capacity=64 * MIB, preallocation="full"), volary.ASYNC
+            )
+            for i in range(4)
+        ]
+        for job in jobs:
+            job.pause()
+        crash(pool)
+        wait(jobs)
+        for job in jobs:
+            assert isinstance(job.exception(), volary.PoolCrashed)
+        assert pool.volumes() == []
+        assert list(target.iterdir()) == []
+        pool.create_volume(volary.VolumeSpec("v0", capacity=MIB))
+
+
+def test_other_pools_notice_nothing(
+    conn: volary.Connection,
+    pool: volary.Pool,
+    tmp_path: Path,
+    crash: Callable[[volary.Pool], None],
+) -> None:
+    other = conn.create_pool(
+        volary.PoolSpec("other", target=tmp_path / "other"), volary.PoolStart.BUILD
+    )
+    job = other.create_volume(
+        volary.VolumeSpec("a", capacity=64 * MIB, preallocation="full"), volary.ASYNC
+    )
+    job.pause()
+    crash(pool)
+    assert not job.done()
+    job.resume()
+    assert job.result().name == "a"
+
+
+def test_a_pool_that_keeps_crashing_is_left_inactive(
+    pool: volary.Pool, crash: Callable[[volary.Pool], None]
+) -> None:
+    for _ in range(5):
+        crash(pool)
+    with pytest.raises(volary.PoolCrashed), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(OpenDirectory, "space", lambda _: 1 / 0)
+        pool.info()
+    while True:
+        try:
+            assert not pool.is_active
+        except volary.PoolCrashed:
+            continue
+        break
+    pool.start()
+    assert pool.is_active
+
+
+def test_a_defect_in_an_operation_fails_its_job_and_not_the_pool(
+    pool: volary.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(OpenDirectory, "create_volume", lambda *_: iter([1 / 0]))
+        with pytest.raises(volary.InternalFailure, match="ZeroDivisionError"):
+            pool.create_volume(volary.VolumeSpec("a", capacity=MIB))
+    pool.create_volume(volary.VolumeSpec("a", capacity=MIB))
+
+
+def test_callers_in_many_threads_all_get_an_answer_when_a_pool_crashes(
+    pool: volary.Pool, crash: Callable[[volary.Pool], None]
+) -> None:
+    pool.create_volume(volary.VolumeSpec("a", capacity=MIB))
+    answers: list[object] = []
+    stop = threading.Event()
+
+    def ask() -> None:
+        while not stop.is_set():
+            try:
+                answers.append(pool.volume("a").name)
+            except volary.PoolCrashed as error:
+                answers.append(error)
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for _ in range(3):
+        crash(pool)
+    stop.set()
+    for thread in threads:
+        thread.join(timeout=10)
+        assert not thread.is_alive()
+    assert "a" in answers

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import threading
+import time
+
+from volary.engine.actors.threads import EngineThread, Threads
+
+
+def engine_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if isinstance(thread, EngineThread)]
+
+
+def test_a_thread_is_used_again() -> None:
+    threads = Threads()
+    seen = []
+    for _ in range(5):
+        done = threading.Event()
+
+        def call(done: threading.Event = done) -> None:
+            seen.append(threading.current_thread())
+            done.set()
+
+        threads.run(call)
+        done.wait()
+        deadline = time.monotonic() + 5
+        while not threads._idle and time.monotonic() < deadline:
+            time.sleep(0.001)
+    threads.close()
+    assert len(set(seen)) == 1
+
+
+def test_calls_at_the_same_time_have_threads_of_their_own() -> None:
+    threads = Threads()
+    meeting = threading.Barrier(5, timeout=5)
+    for _ in range(4):
+        threads.run(lambda: meeting.wait() and None)
+    meeting.wait()
+    threads.close()
+
+
+def test_closing_leaves_no_thread() -> None:
+    threads = Threads()
+    for _ in range(100):
+        threads.run(lambda: None)
+    threads.close()
+    assert engine_threads() == []
