@@ -9,7 +9,11 @@ from volary.engine.errors import InvalidSpec
 
 
 class _Flags(enum.IntFlag, boundary=enum.KEEP):
-    """An IntFlag that becomes an `Async` when `ASYNC` is added, so that a type checker knows."""
+    """An IntFlag that becomes an `Async` when `ASYNC` is added, so that a type checker knows.
+
+    Python 3.11 gives each flag class IntFlag's own operators unless its body has them: hence the
+    line in each class below.
+    """
 
     # What is unsafe here is meant so: an Async, though an int, makes an Async.
     @overload  # type: ignore[override]
@@ -31,6 +35,7 @@ class Async(enum.IntFlag, boundary=enum.KEEP):
 class VolumeCreate(_Flags):
     """Flags of `create_volume` (virStorageVolCreateFlags)."""
 
+    __or__ = _Flags.__or__
     NONE = 0
     PREALLOCATE_METADATA = 1
 
@@ -38,12 +43,14 @@ class VolumeCreate(_Flags):
 class VolumeDelete(_Flags):
     """Flags of `Volume.delete` (virStorageVolDeleteFlags)."""
 
+    __or__ = _Flags.__or__
     NONE = 0
 
 
 class PoolStart(_Flags):
     """Flags of `create_pool` and `Pool.start` (virStoragePoolCreateFlags)."""
 
+    __or__ = _Flags.__or__
     NONE = 0
     BUILD = 1
 
@@ -51,6 +58,7 @@ class PoolStart(_Flags):
 class PoolFlags(_Flags):
     """Flags of the pool calls that have none of their own but `ASYNC`."""
 
+    __or__ = _Flags.__or__
     NONE = 0
 
 

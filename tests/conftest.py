@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
+
 import volary
 
 NeedTool = Callable[[str, str], str]

@@ -6,6 +6,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+
 from volary.engine.definition_store import DefinitionStore
 from volary.engine.errors import AccessDenied, StateDirectoryBusy, StorageFailed
 from volary.engine.pool_spec import PoolSpec
@@ -42,9 +43,7 @@ def test_the_layout_is_libvirts(store: DefinitionStore, spec: PoolSpec) -> None:
     assert (directory / "autostart" / "images.xml").samefile(directory / "images.xml")
 
 
-def test_autostart_comes_back_and_can_be_set_twice(
-    store: DefinitionStore, spec: PoolSpec
-) -> None:
+def test_autostart_comes_back_and_can_be_set_twice(store: DefinitionStore, spec: PoolSpec) -> None:
     run(store.save(spec))
     for on in (True, True, False, False, True):
         run(store.set_autostart(spec, on=on))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from volary.engine.errors import InvalidSpec
 from volary.engine.names import check_name
 

@@ -4,6 +4,7 @@ import time
 from uuid import UUID
 
 import pytest
+
 from volary.engine.errors import InvalidDocument, InvalidSpec
 from volary.engine.pool_document import read_pool_document, write_pool_document
 from volary.engine.pool_spec import PoolSpec
@@ -57,8 +58,9 @@ def test_libvirts_own_document_is_read() -> None:
         ("<pool type='dir'><target><path>/a</path></target></pool>", "has no <name>"),
         ("<pool type='dir'><name>a</name></pool>", "has no <target><path>"),
         (
-            "<pool type='dir'><name>a</name><target><path>/a</path><permissions>\n"
-            "<owner>root</owner></permissions></target></pool>",
+            "<pool type='dir'><name>a</name><target><path>/a</path>\n<permissions>{}".format(
+                "<owner>root</owner></permissions></target></pool>"
+            ),
             "line 2: <owner> holds 'root', not a number",
         ),
         ("<!DOCTYPE pool []><pool/>", "DOCTYPE"),

@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+
 from volary.engine.errors import InvalidSpec
 from volary.engine.pool_spec import PoolSpec
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from volary.engine.progress import Done, Progress, RateMeter
 
 

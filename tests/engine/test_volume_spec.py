@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from volary.engine.errors import InvalidSpec
 from volary.engine.volume_spec import VolumeSpec
 
@@ -40,7 +41,10 @@ def test_allocation_and_preallocation_complete_each_other(
         ({"capacity": 1, "allocation": 2}, "allocation, 2 bytes, is above the capacity"),
         ({"capacity": 1, "format": "qcow9"}, "unknown format 'qcow9'; known: raw"),
         ({"capacity": 1, "preallocation": "some"}, "unknown preallocation 'some'"),
-        ({"capacity": 1, "preallocation": "off", "allocation": 1}, "preallocation 'off' leaves nothing"),
+        (
+            {"capacity": 1, "preallocation": "off", "allocation": 1},
+            "preallocation 'off' leaves nothing",
+        ),
         ({"capacity": 1, "mode": "9"}, "mode: '9' is not octal"),
         ({"capacity": 1, "mode": 0o10000}, "mode: 4096 is not within"),
         ({"capacity": 1, "owner": -1}, "owner: -1 is no numeric id"),
@@ -61,4 +65,4 @@ def test_a_mode_may_be_octal_digits() -> None:
 def test_a_spec_does_not_change() -> None:
     spec = VolumeSpec("a", capacity=1)
     with pytest.raises(AttributeError):
-        spec.capacity = 2  # type: ignore[misc] - that is what is tested
+        spec.capacity = 2  # type: ignore[misc]  # that is what is tested

@@ -3,9 +3,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import wait
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
 import volary
 from volary.engine.backends.directory import OpenDirectory
 from volary.engine.pool_info import Space
@@ -75,9 +77,7 @@ def test_jobs_of_a_crashed_pool_fail_clearly_and_leave_nothing(
     with volary.open(
         state_dir=target.parent / "other", settings=volary.Settings(allocators_per_pool=2)
     ) as other:
-        pool = other.create_pool(
-            volary.PoolSpec("images", target=target), volary.PoolStart.BUILD
-        )
+        pool = other.create_pool(volary.PoolSpec("images", target=target), volary.PoolStart.BUILD)
         jobs = [
             pool.create_volume(
                 volary.VolumeSpec(f"v{i}", capacity=64 * MIB, preallocation="full"), volary.ASYNC
@@ -119,15 +119,14 @@ def test_a_pool_that_keeps_crashing_is_left_inactive(
 ) -> None:
     for _ in range(5):
         crash(pool)
-    with pytest.raises(volary.PoolCrashed), pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(OpenDirectory, "space", lambda _: 1 / 0)
-        pool.info()
+        with pytest.raises(volary.PoolCrashed):
+            pool.info()
     while True:
-        try:
+        with suppress(volary.PoolCrashed):  # until it is started anew
             assert not pool.is_active
-        except volary.PoolCrashed:
-            continue
-        break
+            break
     pool.start()
     assert pool.is_active
 

@@ -32,8 +32,12 @@ def test_a_thread_is_used_again() -> None:
 def test_calls_at_the_same_time_have_threads_of_their_own() -> None:
     threads = Threads()
     meeting = threading.Barrier(5, timeout=5)
+
+    def meet() -> None:
+        meeting.wait()
+
     for _ in range(4):
-        threads.run(lambda: meeting.wait() and None)
+        threads.run(meet)
     meeting.wait()
     threads.close()
 

@@ -8,9 +8,11 @@ from typing import TypeVar
 from uuid import uuid4
 
 import pytest
+
 from volary.engine.backends import ActivePool, backend_for
 from volary.engine.errors import (
     AccessDenied,
+    StorageFailed,
     TargetNotEmpty,
     TargetUnusable,
     VolumeExists,
@@ -196,7 +198,7 @@ def test_creating_in_a_target_that_was_removed_says_so(active: ActivePool, targe
 def test_a_capacity_above_the_file_systems_largest_file_is_refused(
     active: ActivePool, target: Path
 ) -> None:
-    with pytest.raises(Exception, match="largest file|too large") as caught:
+    with pytest.raises(StorageFailed, match=r"largest file|too large") as caught:
         run(active.create_volume(VolumeSpec("a", capacity=2**63 - 1)))
     assert "'a' of pool 'images'" in str(caught.value)
     assert os.listdir(target) == []

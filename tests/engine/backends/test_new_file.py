@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from volary.engine.backends.new_file import NewFile, is_hidden, remove_orphan
 
 

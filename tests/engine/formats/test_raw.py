@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from volary.engine.formats import raw
 from volary.engine.progress import Done
 from volary.engine.volume_spec import Preallocation
