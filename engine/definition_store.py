@@ -69,6 +69,13 @@ class DefinitionStore:
 
     def close(self) -> None:
         """Give the directory free."""
+        # The lock is the open file's, which processes forked from this one share: it would
+        # outlive the close while one of them does.
+        fcntl.flock(self._lock, fcntl.LOCK_UN)
+        os.close(self._lock)
+
+    def forget(self) -> None:
+        """In a process forked from the owner: let go, so that the owner's end frees the lock."""
         os.close(self._lock)
 
     def load(self) -> list[StoredPool]:

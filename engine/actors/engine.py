@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import atexit
 import itertools
-import os
-import weakref
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, wait
-from threading import current_thread
+from threading import Event, current_thread
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -17,6 +15,7 @@ import pykka
 from volary.engine.actors import messages as m
 from volary.engine.actors.engine_actor import EngineActor
 from volary.engine.actors.job import Job
+from volary.engine.actors.life import Life
 from volary.engine.actors.pool_ref import PoolRef
 from volary.engine.actors.threads import EngineThread, Threads
 from volary.engine.definition_store import DefinitionStore
@@ -32,6 +31,8 @@ R = TypeVar("R")
 _STARTED_AT_ONCE = 16
 """Pools that are started at the same time when an engine opens."""
 
+_CLOSED = "the connection is closed; open a new one"
+
 
 class Engine:
     """One engine: its actors, its threads and its state directory."""
@@ -39,18 +40,18 @@ class Engine:
     def __init__(self, state_dir: str, settings: Settings) -> None:
         """Take the state directory, bring its pools back, and start those with autostart."""
         self.state_dir = state_dir
-        self._pid = os.getpid()
-        self._closed = self._forked = False
+        self._life = Life()
+        self._closers = itertools.count()
+        self._is_closed = Event()
         self._job_ids = itertools.count(1)
         self._store = DefinitionStore(state_dir)
         self._threads = Threads()
         self._actor: pykka.ActorRef[EngineActor] = EngineActor.start(
-            self._threads, self._store, settings, self._job_ids
+            self._threads, self._store, settings, self._job_ids, self._life
         )
         # A host that forgets to close is closed at its exit.
         atexit.register(self.close)
-        here = weakref.WeakMethod(self._mark_forked)
-        os.register_at_fork(after_in_child=lambda: (mark := here()) and mark())
+        self._life.watch_forks(self._store.forget)
         try:
             self._autostart()
         except BaseException:
@@ -72,7 +73,7 @@ class Engine:
 
     def ask(self, request: m.Request[R]) -> R:
         """Return the engine's answer, or raise the error that it answers with."""
-        self.check_open()
+        self._life.check()
         try:
             answer: R = self._actor.ask(request, block=True)
         except pykka.ActorDeadError:
@@ -81,7 +82,7 @@ class Engine:
 
     def add_pool(self, job: Job[Any], spec: PoolSpec, *, persistent: bool, build: bool) -> None:
         """Make a pool that is new; the job's result is made from its `PoolRef`."""
-        self.check_open()
+        self._life.check()
         self._actor.tell(m.AddPool(job, spec, persistent, build))
 
     def find_pool(
@@ -104,7 +105,7 @@ class Engine:
         on_progress: Callable[[Progress], None] | None = None,
     ) -> Job[T]:
         """Return a job with a number of its own, to be submitted."""
-        self.check_open()
+        self._life.check()
         return Job(
             next(self._job_ids),
             operation,
@@ -114,44 +115,42 @@ class Engine:
             on_progress=on_progress,
         )
 
-    def check_open(self) -> None:
-        """Raise `ConnectionClosed` unless this engine can be used here."""
-        if self._closed:
-            raise ConnectionClosed("the connection is closed; open a new one")
-        if self._forked:
-            raise ConnectionClosed(
-                f"the connection belongs to process {self._pid}, from which this one, "
-                f"{os.getpid()}, was forked without its threads; open one here"
-            )
-
-    def _mark_forked(self) -> None:
-        self._forked = True
-
     def close(self) -> None:
         """Cancel every job and wait until they are undone; end every actor and thread."""
-        if self._closed or self._forked:
-            return
         if isinstance(current_thread(), EngineThread):
             raise ConnectionClosed(
                 "close() waits for the engine's threads, and this callback runs on one: "
                 "close the connection from a thread of your own"
             )
+        if next(self._closers) == 0:
+            self._close()
+        elif not self._life.ended:
+            self._is_closed.wait()
+
+    def _close(self) -> None:
         atexit.unregister(self.close)
-        closing = []
+        if self._life.forked:
+            return
         try:
-            for ref in self.ask(m.Close()):
-                job = self.job("close pool", pool=ref.name, convert=lambda _: None)
-                try:
-                    ref.submit(m.ClosePool(job))
-                except VolaryError as error:
-                    log().warning("a pool could not be closed", pool=ref.name, why=str(error))
-                    continue
-                closing.append(job)
-            wait(closing)
+            self._close_pools()
+            self._life.end(_CLOSED)
             self._actor.stop()
         except (ConnectionClosed, pykka.ActorDeadError):
             pass  # the host stopped every actor of the process itself
         finally:
-            self._closed = True
+            self._life.end(_CLOSED)
             self._threads.close()
             self._store.close()
+            self._is_closed.set()
+
+    def _close_pools(self) -> None:
+        closing = []
+        for ref in self.ask(m.Close()):
+            job: Job[None] = self.job("close pool", pool=ref.name, convert=lambda _: None)
+            try:
+                ref.submit(m.ClosePool(job))
+            except VolaryError as error:
+                log().warning("a pool could not be closed", pool=ref.name, why=str(error))
+                continue
+            closing.append(job)
+        wait(closing)

@@ -16,6 +16,7 @@ from volary.engine.actors import messages as m
 from volary.engine.actors.actor import Actor
 from volary.engine.actors.inheritance import Inheritance
 from volary.engine.actors.job import Job
+from volary.engine.actors.life import Life
 from volary.engine.actors.pool_actor import PoolActor
 from volary.engine.actors.pool_ref import PoolRef
 from volary.engine.actors.threads import Threads
@@ -46,8 +47,10 @@ class EngineActor(Actor):
         store: DefinitionStore,
         settings: Settings,
         job_ids: itertools.count[int],
+        life: Life,
     ) -> None:
         super().__init__(threads)
+        self._life = life
         self._store = store
         self._settings = settings
         self._job_ids = job_ids
@@ -66,9 +69,13 @@ class EngineActor(Actor):
                 log().error("passed over a pool definition", pool=stored.spec.name, why=str(error))
                 continue
             self._start_pool(
-                PoolRef(stored.spec),
+                PoolRef(stored.spec, self._life),
                 Inheritance(stored.spec, persistent=True, autostart=stored.autostart),
             )
+
+    def on_stop(self) -> None:
+        """Have everybody know that nobody starts a pool anew any more."""
+        self._life.end("the engine's actors were stopped; open a new connection")
 
     def on_receive(self, message: Any) -> Any:
         """Answer; a defect is an answer too, since nobody could start this actor anew."""
@@ -95,7 +102,7 @@ class EngineActor(Actor):
             raise ConnectionClosed("the engine is being closed")
         spec = message.spec.with_uuid()
         self._require_new(spec)
-        ref = PoolRef(spec)
+        ref = PoolRef(spec, self._life)
         self._start_pool(ref, Inheritance(spec, persistent=message.persistent, autostart=False))
         job: Job[Any] = message.job
         job.returns(ref)

@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 from volary.engine.actors.threads import EngineThread
 from volary.engine.errors import InvalidSpec, VolaryError
+from volary.engine.log import log
 from volary.engine.progress import Progress
 from volary.engine.size import Size, parse_size
 
@@ -33,6 +34,9 @@ class JobState(Enum):
 
 class Steering(Protocol):
     """How a job reaches the actor that runs it."""
+
+    def check(self) -> None:
+        """Raise `ConnectionClosed` when nobody will ever end the job."""
 
     def cancel(self, job_id: int) -> None:
         """Have the job undone and ended."""
@@ -106,6 +110,36 @@ class Job(concurrent.futures.Future[T]):
         """Return how far it is, as last told: at most some tens of milliseconds ago."""
         return self._progress
 
+    def result(self, timeout: float | None = None) -> T:
+        """Wait, at most `timeout` seconds, and return the result.
+
+        Raises what the operation failed with; `concurrent.futures.CancelledError` when it was
+        cancelled; TimeoutError when it is not done by then.
+        """
+        self._check()
+        return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Wait, at most `timeout` seconds, and return what the operation failed with, or None."""
+        self._check()
+        return super().exception(timeout)
+
+    def add_done_callback(self, fn: Callable[[concurrent.futures.Future[T]], object]) -> None:
+        """Call `fn` with the job when it has ended; at once if it has already."""
+
+        def guarded(job: concurrent.futures.Future[T]) -> None:
+            try:
+                fn(job)
+            except Exception:
+                raise  # the standard library logs it
+            except BaseException as error:
+                if not isinstance(current_thread(), EngineThread):
+                    raise
+                # It would end the thread, and keep the other callbacks from being called.
+                log().error("a callback of a job raised", job=self.id, exc_info=error)
+
+        super().add_done_callback(guarded)
+
     def cancel(self) -> bool:
         """Undo it, and wait until nothing of it is left: one extent's time at the most.
 
@@ -116,6 +150,7 @@ class Job(concurrent.futures.Future[T]):
         done first). False says that it had ended already.
         """
         if not self.done() and self._steering is not None:
+            self._steering.check()
             # A pool that just crashed fails its jobs itself.
             with suppress(VolaryError):
                 self._steering.cancel(self.id)
@@ -160,6 +195,11 @@ class Job(concurrent.futures.Future[T]):
 
     # What follows is for the engine.
 
+    def _check(self) -> None:
+        """Raise rather than wait for what nobody will end."""
+        if self._steering is not None and not self.done():
+            self._steering.check()
+
     def _steer(self) -> Steering:
         assert self._steering is not None  # noqa: S101 - every job is submitted when it is made
         return self._steering
@@ -177,13 +217,15 @@ class Job(concurrent.futures.Future[T]):
         """Note that it waits, runs or is paused."""
         self._phase = phase
 
-    def tell(self, progress: Progress) -> Exception | None:
+    def tell(self, progress: Progress) -> BaseException | None:
         """Note how far it is, and tell the caller; returns what the caller's function raised."""
         self._progress = progress
         if self._on_progress is not None:
             try:
                 self._on_progress(progress)
-            except Exception as error:  # noqa: BLE001 - somebody else's code
+            # Somebody else's code: even its SystemExit must not reach Pykka, which would stop
+            # every actor of the process.
+            except BaseException as error:  # noqa: BLE001
                 self._on_progress = None
                 return error
         return None

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from threading import Event
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -22,11 +23,13 @@ from volary.engine.actors.worker_actor import Assignment, WorkerActor
 from volary.engine.backends import ActivePool, backend_for
 from volary.engine.definition_store import DefinitionStore
 from volary.engine.errors import (
+    ConnectionClosed,
     NoSpace,
     PoolActive,
     PoolBusy,
     PoolCrashed,
     PoolInactive,
+    PoolNotFound,
     VolaryError,
     VolumeBusy,
     VolumeExists,
@@ -100,6 +103,7 @@ class PoolActor(Actor):
         self._quick = Lane(settings.quick_jobs_per_pool)
         self._closing: Job[Any] | None = None
         self._crash: PoolCrashed | None = None
+        self._vanished = False
 
     def on_receive(self, message: Any) -> Any:
         """Answer a question, begin an operation, or take note.
@@ -506,6 +510,7 @@ class PoolActor(Actor):
 
     def _vanish(self) -> None:
         """Be no more: undefined, or transient and stopped."""
+        self._vanished = True
         self._engine.ask(m.PoolGone(self._status().uuid))
         self.stop()
 
@@ -537,14 +542,7 @@ class PoolActor(Actor):
         )
         crash.__cause__ = error
         log().error("a pool crashed", pool=self._spec.name, exc_info=error)
-        workers = []
-        for task in self._tasks.values():
-            if task.worker is None:
-                self._threads.run(partial(task.job.fail, crash))
-                continue
-            workers.append(task.worker.actor_stopped)
-            with suppress(pykka.ActorDeadError):  # it has just ended
-                task.worker.tell(m.Abort(crash))
+        workers = self._abort_tasks(crash)
         self._engine.tell(
             m.PoolDied(
                 Inheritance(
@@ -553,12 +551,25 @@ class PoolActor(Actor):
                     self._autostart,
                     self._active,
                     MappingProxyType(self._volumes),
-                    tuple(workers),
+                    workers,
                 )
             )
         )
         self.stop()
         return crash
+
+    def _abort_tasks(self, error: VolaryError) -> tuple[Event, ...]:
+        """Have every job fail; return what is set when the workers have undone theirs."""
+        workers = []
+        for task in self._tasks.values():
+            if task.worker is None:
+                self._threads.run(partial(task.job.fail, error))
+                continue
+            workers.append(task.worker.actor_stopped)
+            with suppress(pykka.ActorDeadError):  # it has just ended
+                task.worker.tell(m.Abort(error))
+        self._tasks.clear()
+        return tuple(workers)
 
     def _refuse(self, message: Any, error: VolaryError) -> None:
         """Answer `message` with an error, in the way that its sender waits for."""
@@ -570,7 +581,13 @@ class PoolActor(Actor):
 
     def on_stop(self) -> None:
         """Refuse what came too late to be read: nobody may wait for an answer in vain."""
-        error = self._crash or PoolInactive(f"pool {self._spec.name!r} was stopped meanwhile")
+        name = self._spec.name
+        error = self._crash or (
+            PoolNotFound(f"pool {name!r} is no more: it was undefined or stopped")
+            if self._vanished
+            else ConnectionClosed(f"pool {name!r} was stopped with its engine; open a new one")
+        )
+        self._abort_tasks(error)
         late = []
         while not self.actor_inbox.empty():
             late.append(self.actor_inbox.get())

@@ -9,7 +9,8 @@ from uuid import UUID
 import pykka
 
 from volary.engine.actors import messages as m
-from volary.engine.errors import PoolCrashed, PoolNotFound, VolaryError
+from volary.engine.actors.life import Life
+from volary.engine.errors import ConnectionClosed, PoolCrashed, PoolNotFound, VolaryError
 from volary.engine.pool_spec import PoolSpec
 
 R = TypeVar("R")
@@ -21,11 +22,12 @@ _LATE = 5.0
 class PoolRef:
     """A pool's address: the same object after its actor was started anew."""
 
-    def __init__(self, spec: PoolSpec) -> None:
+    def __init__(self, spec: PoolSpec, life: Life) -> None:
         assert spec.uuid is not None  # noqa: S101 - the engine gave it one
         self.name = spec.name
         self.uuid: UUID = spec.uuid
         self.target = spec.target
+        self._life = life
         self._actor: pykka.ActorRef[Any] | None = None
         self._gone = False
 
@@ -55,11 +57,16 @@ class PoolRef:
             raise self._unreachable() from None
 
     def _require_actor(self) -> pykka.ActorRef[Any]:
+        self._life.check()
         if self._actor is None or self._gone:
             raise self._unreachable()
         return self._actor
 
     def _unreachable(self) -> VolaryError:
+        try:
+            self._life.check()
+        except ConnectionClosed as error:
+            return error
         if self._gone:
             return PoolNotFound(f"pool {self.name!r} is no more: it was undefined or stopped")
         return PoolCrashed(
@@ -67,6 +74,10 @@ class PoolRef:
         )
 
     # Steering, of `volary.engine.actors.job.Steering`.
+
+    def check(self) -> None:
+        """Raise `ConnectionClosed` when nobody will ever end the job."""
+        self._life.check()
 
     def cancel(self, job_id: int) -> None:
         """Have the job undone and ended."""

@@ -230,7 +230,8 @@ class WorkerActor(Actor):
         else:
             log().warning("job " + how, seconds=seconds, why=str(error))
         self._settle = settle
-        self.stop()
+        with suppress(pykka.ActorDeadError):  # somebody else stopped it: see on_stop
+            self.stop()
 
     def _defect(self, error: BaseException) -> VolaryError:
         log().error("an operation met an error of its own", exc_info=error)
