@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -23,7 +24,25 @@ class Done(NamedTuple):
     taken: int = 0
 
 
-Operation: TypeAlias = Generator[Done, None, T]
+class Sync(NamedTuple):
+    """What an operation says before it goes on only when `fd` is on disk.
+
+    Whoever drives it calls `perform`, and throws into the operation what that returns: so that
+    operations that wait for the same descriptor can share one fsync(2).
+    """
+
+    fd: int
+
+    def perform(self) -> OSError | None:
+        """Sync, and return what went wrong."""
+        try:
+            os.fsync(self.fd)
+        except OSError as error:
+            return error
+        return None
+
+
+Operation: TypeAlias = Generator[Done | Sync, None, T]
 """A long piece of work: does one extent, yields how far it is, does the next; returns its result.
 Closing it early undoes the work."""
 

@@ -13,19 +13,18 @@ class Settings:
 
     allocators_per_pool: jobs that write or allocate extents at the same time in one pool; the
         rest wait in order.
-    quick_jobs_per_pool: jobs that have no extents to write (sparse creation, deletion) at the
-        same time in one pool; they do not wait behind the others.
+    deletions_per_pool: volumes that are deleted at the same time in one pool.
     finished_jobs_per_pool: finished jobs that a pool remembers for `jobs()`.
     progress_interval: seconds between two words of a job's progress, at the least.
     """
 
     allocators_per_pool: int = 8
-    quick_jobs_per_pool: int = 8
+    deletions_per_pool: int = 8
     finished_jobs_per_pool: int = 256
     progress_interval: float = 0.05
 
     def __post_init__(self) -> None:
-        for name in ("allocators_per_pool", "quick_jobs_per_pool"):
+        for name in ("allocators_per_pool", "deletions_per_pool"):
             if getattr(self, name) < 1:
                 raise InvalidSpec(f"{name}: {getattr(self, name)}; at least 1 is needed")
         if self.finished_jobs_per_pool < 0:

@@ -1,4 +1,4 @@
-"""A bounded number of jobs that run, and the queue of those that wait."""
+"""A bounded number of workers, and the queue of the jobs that wait for one."""
 
 from __future__ import annotations
 
@@ -6,29 +6,33 @@ from collections import OrderedDict
 
 
 class Lane:
-    """Jobs by id: at most `width` run, the rest wait in the order in which they came."""
+    """Jobs by id, in the order in which they came.
 
-    def __init__(self, width: int) -> None:
-        self._width = width
-        self._running: set[int] = set()
+    width: workers at the same time.
+    batch: jobs that one worker takes on together, at the most.
+    """
+
+    def __init__(self, width: int, *, batch: int = 1) -> None:
+        self._free = width
+        self._batch = batch
         self._waiting: OrderedDict[int, None] = OrderedDict()
 
-    def enter(self, job_id: int) -> bool:
-        """Add a job; return whether it may run now."""
-        if len(self._running) < self._width:
-            self._running.add(job_id)
-            return True
+    def enter(self, job_id: int) -> None:
+        """Have a job wait."""
         self._waiting[job_id] = None
-        return False
 
-    def leave(self, job_id: int) -> int | None:
-        """Take a job out; return the one that may run in its place."""
-        if job_id not in self._running:
-            self._waiting.pop(job_id, None)
-            return None
-        self._running.remove(job_id)
-        if not self._waiting:
-            return None
-        following, _ = self._waiting.popitem(last=False)
-        self._running.add(following)
-        return following
+    def drop(self, job_id: int) -> None:
+        """Have a job not wait any more, if it does."""
+        self._waiting.pop(job_id, None)
+
+    def take(self) -> list[int]:
+        """Return the jobs for one more worker; none if no worker is free or no job waits."""
+        if not self._free or not self._waiting:
+            return []
+        self._free -= 1
+        count = min(self._batch, len(self._waiting))
+        return [self._waiting.popitem(last=False)[0] for _ in range(count)]
+
+    def leave(self) -> None:
+        """Have one more worker free."""
+        self._free += 1

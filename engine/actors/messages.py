@@ -213,6 +213,13 @@ class Ended(Request[None]):
     result: Any = None
 
 
+@dataclass(frozen=True, slots=True)
+class EndedTogether:
+    """The operations of a batch are over."""
+
+    ended: tuple[Ended, ...]
+
+
 # To the engine, and from it.
 
 

@@ -15,6 +15,7 @@ import pykka
 
 from volary.engine.actors import messages as m
 from volary.engine.actors.actor import Actor
+from volary.engine.actors.batch_actor import BatchActor
 from volary.engine.actors.inheritance import Inheritance
 from volary.engine.actors.job import Job, JobState
 from volary.engine.actors.lane import Lane
@@ -42,6 +43,12 @@ from volary.engine.settings import Settings
 from volary.engine.size import format_size
 from volary.engine.volume_info import VolumeInfo
 
+_QUICK_WORKERS = 2
+_BATCH = 32
+"""Quick operations that one worker takes on together: they share a sync, and a message to the
+pool, and keep fewer threads from each other's interpreter lock. Two workers, so that one batch
+gathers and runs while the other waits for the disk."""
+
 
 def _nothing(_result: Any = None) -> None:
     """Take note of nothing."""
@@ -59,9 +66,8 @@ class _Task:
     exclusive: bool = False
     needed: int = 0
     promised: int = 0
-    worker: pykka.ActorRef[WorkerActor] | None = None
+    worker: pykka.ActorRef[Any] | None = None
     limit: int | None = None
-    paused: bool = False
 
 
 @dataclass(slots=True)
@@ -100,7 +106,8 @@ class PoolActor(Actor):
         self._promised = 0
         self._finished: deque[Job[Any]] = deque(maxlen=settings.finished_jobs_per_pool)
         self._allocators = Lane(settings.allocators_per_pool)
-        self._quick = Lane(settings.quick_jobs_per_pool)
+        self._deletions = Lane(settings.deletions_per_pool)
+        self._quick = Lane(_QUICK_WORKERS, batch=_BATCH)
         self._closing: Job[Any] | None = None
         self._crash: PoolCrashed | None = None
         self._vanished = False
@@ -322,7 +329,7 @@ class PoolActor(Actor):
                 partial(active.create_volume, spec),
                 done=done,
                 undone=partial(self._release, name),
-                lane=self._allocators if spec.allocation else self._quick,
+                lane=self._quick if active.is_quick(spec) else self._allocators,
                 needed=spec.allocation,
             )
         )
@@ -350,7 +357,7 @@ class PoolActor(Actor):
                 partial(active.delete_volume, name),
                 done=done,
                 undone=partial(self._release, name),
-                lane=self._quick,
+                lane=self._deletions,
             )
         )
 
@@ -369,41 +376,70 @@ class PoolActor(Actor):
         self._tasks[task.job.id] = task
         task.promised = task.needed
         self._promised += task.promised
-        if task.lane is None or task.lane.enter(task.job.id):
+        if task.lane is None:
             self._spawn(task)
+        else:
+            task.lane.enter(task.job.id)
+            self._run_lane(task.lane)
+
+    def _run_lane(self, lane: Lane) -> None:
+        """Give waiting jobs to the lane's free workers."""
+        while job_ids := lane.take():
+            tasks = [self._tasks[job_id] for job_id in job_ids]
+            if lane is not self._quick:
+                self._spawn(tasks[0])
+                continue
+            batch = BatchActor.start(
+                self._threads, self.actor_ref, [self._assignment(task) for task in tasks]
+            )
+            for task in tasks:
+                task.worker = batch
 
     def _spawn(self, task: _Task) -> None:
-        assignment = Assignment(
+        task.worker = WorkerActor.start(
+            self._threads,
+            self.actor_ref,
+            self._assignment(task),
+            self._settings.progress_interval,
+        )
+
+    def _assignment(self, task: _Task) -> Assignment:
+        return Assignment(
             start=task.start,
             job=task.job,
             promised=task.needed > 0,
             confirm=task.lane is None,
             limit=task.limit,
         )
-        task.worker = WorkerActor.start(
-            self._threads, self.actor_ref, assignment, self._settings.progress_interval
-        )
-        if task.paused:
-            task.worker.tell(m.Pause())
 
     def _ended(self, message: m.Ended) -> None:
         """Take note that a worker is done, or that it has undone everything."""
+        lane = self._take_note(message)
+        if lane is not None:
+            lane.leave()
+            self._run_lane(lane)
+        self._close_if_idle()
+
+    def _ended_together(self, message: m.EndedTogether) -> None:
+        for ended in message.ended:
+            self._take_note(ended)
+        self._quick.leave()
+        self._run_lane(self._quick)
+        self._close_if_idle()
+
+    def _take_note(self, message: m.Ended) -> Lane | None:
         task = self._forget(message.job_id)
         if message.succeeded:
             task.done(message.result)
         else:
             task.undone()
-        self._close_if_idle()
+        return task.lane
 
     def _forget(self, job_id: int) -> _Task:
         task = self._tasks.pop(job_id)
         self._promised -= task.promised
         if task.exclusive:
             self._exclusive = None
-        if task.lane is not None:
-            following = task.lane.leave(job_id)
-            if following is not None:
-                self._spawn(self._tasks[following])
         self._finished.append(task.job)
         return task
 
@@ -425,15 +461,20 @@ class PoolActor(Actor):
             return
         match message.action:
             case m.Cancel():
+                if task.lane is not None:
+                    task.lane.drop(task.job.id)
                 self._forget(message.job_id).undone()
                 self._threads.run(task.job.end_cancelled)
                 self._close_if_idle()
             case m.Pause():
-                task.paused = True
+                if task.lane is not None:
+                    task.lane.drop(task.job.id)
                 task.job.enter(JobState.PAUSED)
             case m.Resume():
-                task.paused = False
                 task.job.enter(JobState.WAITING)
+                if task.lane is not None:
+                    task.lane.enter(task.job.id)
+                    self._run_lane(task.lane)
             case m.Limit(rate=rate):
                 task.limit = rate
 
@@ -621,5 +662,6 @@ class PoolActor(Actor):
         m.SteerJob: _steer_job,
         m.Advanced: _advanced,
         m.Ended: _ended,
+        m.EndedTogether: _ended_together,
         m.ClosePool: _close,
     }

@@ -10,9 +10,9 @@ from time import monotonic
 from typing import Any
 
 import pykka
-import structlog
 
 from volary.engine.actors.actor import Actor
+from volary.engine.actors.ending import bind_job, defect, log_end
 from volary.engine.actors.job import Job, JobState
 from volary.engine.actors.messages import (
     Abort,
@@ -25,9 +25,9 @@ from volary.engine.actors.messages import (
     Step,
 )
 from volary.engine.actors.threads import Threads
-from volary.engine.errors import ConnectionClosed, InternalFailure, VolaryError
+from volary.engine.errors import ConnectionClosed, VolaryError
 from volary.engine.log import log
-from volary.engine.progress import Done, Operation, RateMeter
+from volary.engine.progress import Done, Operation, RateMeter, Sync
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +86,13 @@ class WorkerActor(Actor):
     def on_start(self) -> None:
         """Begin with the first extent, unless a message came before."""
         job = self._job
-        structlog.contextvars.bind_contextvars(
-            job=job.id, pool=job.pool, volume=job.volume, operation=job.operation
-        )
+        bind_job(job)
         self._began = self._due = self._told = monotonic()
         job.enter(JobState.RUNNING)
         try:
             self._work = self._assignment.start()
         except BaseException as error:  # noqa: BLE001 - as in _step
-            self._fail(self._defect(error))
+            self._fail(defect(self._job, error))
         else:
             self.actor_inbox.set_alarm(0.0, _STEP)
 
@@ -131,12 +129,15 @@ class WorkerActor(Actor):
     def _step(self, work: Operation[Any]) -> None:
         try:
             at = next(work)
+            while isinstance(at, Sync):
+                failure = at.perform()
+                at = next(work) if failure is None else work.throw(failure)
         except StopIteration as stop:
             self._finish(stop.value)
         except VolaryError as error:
             self._fail(error)
         except BaseException as error:  # noqa: BLE001 - nothing may reach Pykka: it would stop every actor of the host
-            self._fail(self._defect(error))
+            self._fail(defect(self._job, error))
         else:
             advance = at.done - self._at.done
             self._at = at
@@ -157,7 +158,8 @@ class WorkerActor(Actor):
         if self._meter is None:
             self._meter = RateMeter(self._began)
         elif now - self._told < self._interval:
-            if self._at.taken - self._taken >= _SPACE_STEP:
+            taken = self._at.taken
+            if taken - self._taken >= _SPACE_STEP or taken == self._at.total:
                 self._tell_pool()
             return
         self._told = now
@@ -194,7 +196,7 @@ class WorkerActor(Actor):
         except VolaryError as undoing:
             error = undoing
         except BaseException as undoing:  # noqa: BLE001 - as in _step
-            error = self._defect(undoing)
+            error = defect(self._job, undoing)
         if error is not None:
             self._fail(error)
             return
@@ -224,21 +226,7 @@ class WorkerActor(Actor):
         """Stop, and end the job as the last act: whoever waits for it then finds this thread
         asleep, and not in its way.
         """
-        seconds = round(monotonic() - self._began, 6)
-        if error is None:
-            log().info("job " + how, seconds=seconds)
-        else:
-            log().warning("job " + how, seconds=seconds, why=str(error))
+        log_end(how, monotonic() - self._began, error)
         self._settle = settle
         with suppress(pykka.ActorDeadError):  # somebody else stopped it: see on_stop
             self.stop()
-
-    def _defect(self, error: BaseException) -> VolaryError:
-        log().error("an operation met an error of its own", exc_info=error)
-        job = self._job
-        failure = InternalFailure(
-            f"{job.operation} in pool {job.pool!r} failed on a defect of Volary: {error!r}; "
-            "please report it with the log"
-        )
-        failure.__cause__ = error
-        return failure

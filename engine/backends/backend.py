@@ -38,8 +38,8 @@ class Backend(ABC):
 class ActivePool(ABC):
     """A pool that is started: what can be done with its volumes.
 
-    `space`, `inspect` and `close` are called by the pool's actor itself: they answer from the
-    kernel's memory, at once.
+    `space`, `is_quick`, `inspect` and `close` are called by the pool's actor itself: they answer
+    from the kernel's memory, at once.
     """
 
     def __init__(self, spec: PoolSpec) -> None:
@@ -66,6 +66,12 @@ class ActivePool(ABC):
     @abstractmethod
     def scan(self) -> Operation[dict[str, VolumeInfo]]:
         """Find every volume, and clear away what a crashed creation left."""
+
+    @abstractmethod
+    def is_quick(self, spec: VolumeSpec) -> bool:
+        """Say whether creating this takes a fraction of a millisecond and has no extents, so that
+        nobody needs to watch or stop it.
+        """
 
     @abstractmethod
     def inspect(self, name: str) -> VolumeInfo:

@@ -20,7 +20,7 @@ from volary.engine.log import log
 from volary.engine.names import name_problem
 from volary.engine.pool_info import Space
 from volary.engine.pool_spec import PoolSpec
-from volary.engine.progress import Done, Operation
+from volary.engine.progress import Done, Operation, Sync
 from volary.engine.volume_info import VolumeInfo
 from volary.engine.volume_spec import VolumeSpec
 
@@ -28,9 +28,9 @@ _DEFAULT_MODE = 0o711  # libvirt's for a pool's directory
 _DEFAULT_VOLUME_MODE = 0o600  # libvirt's for a volume
 _SCAN_BATCH = 1000  # names looked at between two yields: about 5 ms
 
-# One fsync(2) of a new file makes its name durable too where all metadata goes through one
-# ordered journal: the transaction that is forced holds the link, and none is forced before those
-# that came earlier. Elsewhere (btrfs logs trees apart, NFS, FUSE) the directory is synced as well.
+# One fsync(2) of the directory makes a new file's size durable too where all metadata goes through
+# one ordered journal: the transaction that is forced holds the link, and none is forced before
+# those that came earlier. Elsewhere (btrfs logs trees apart, NFS, FUSE) the file is synced first.
 _ONE_JOURNAL = frozenset({"ext3", "ext4", "xfs"})
 
 
@@ -188,8 +188,8 @@ class OpenDirectory(ActivePool):
                     allocation=spec.allocation,
                     preallocation=spec.preallocation,
                 )
-                self._publish(file, spec)
-                if spec.allocation == 0 and self._one_journal:
+                yield from self._publish(file, spec)
+                if self.is_quick(spec):
                     # No block was asked for, so that none need be counted: every system call
                     # that another thread's Python code waits for costs a sparse creation 5 %.
                     return VolumeInfo(spec.name, spec.capacity, 0, spec.capacity)
@@ -208,21 +208,23 @@ class OpenDirectory(ActivePool):
                 ) from None
             raise from_os_error(error, f"creating {self._volume(spec.name)}") from error
 
-    def _publish(self, file: NewFile, spec: VolumeSpec) -> None:
+    def is_quick(self, spec: VolumeSpec) -> bool:
+        """Say whether it is a sparse volume on a file system that is known to have such."""
+        return spec.allocation == 0 and self._one_journal
+
+    def _publish(self, file: NewFile, spec: VolumeSpec) -> Operation[None]:
         """Give the file its name so that both outlive a crash when this returns.
 
         Content is synced before the name is given, so that a crash between the two leaves no
         name whose content is lost. An image without content has only its size to lose, which the
         ordered journal of the fast path writes no later than the name.
         """
-        last = file.fd
-        if spec.allocation or not self._one_journal:
-            os.fsync(file.fd)
-            last = self._fd
+        if not self.is_quick(spec):
+            yield Sync(file.fd)
         file.publish(spec.name)
         try:
-            os.fsync(last)
-        except OSError:
+            yield Sync(self._fd)
+        except BaseException:  # the sync failed, or the operation was closed before it
             os.unlink(spec.name, dir_fd=self._fd)
             raise
 
