@@ -1,39 +1,19 @@
 """The command, run as a user would, with nothing of it outside the test's directory."""
 
-import json
+from __future__ import annotations
+
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeAlias
 
 import pytest
 import structlog
+from tests.api.cli.command import Child, Ran, Run, Start
 
 from volary.api.cli import main
-
-
-@dataclass(frozen=True)
-class Ran:
-    """What one run of the command gave."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> Any:
-        return json.loads(self.out)
-
-    @property
-    def error(self) -> Any:
-        return json.loads(self.err)
-
-
-Child: TypeAlias = "subprocess.Popen[str]"
 
 
 @pytest.fixture
@@ -61,21 +41,21 @@ def state(home: Path) -> Path:
 
 
 @pytest.fixture
-def volary(home: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Ran]]:
+def run(home: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
     """Run the command in this process: one of its own takes a third of a second to begin."""
 
-    def run(*arguments: str) -> Ran:
+    def run_here(*arguments: str) -> Ran:
         capsys.readouterr()
         status = main(arguments)
         captured = capsys.readouterr()
         return Ran(status, captured.out, captured.err)
 
-    yield run
+    yield run_here
     structlog.reset_defaults()
 
 
 @pytest.fixture
-def process(home: Path) -> Iterator[Callable[..., Child]]:
+def process(home: Path) -> Iterator[Start]:
     """Start the command in a process of its own, which takes signals and may own a lock."""
     begun: list[Child] = []
     # Whoever runs the tests in a shell's background has SIGINT ignored, and children inherit it.
@@ -84,7 +64,9 @@ def process(home: Path) -> Iterator[Callable[..., Child]]:
         "from volary.api.cli import main; sys.exit(main())"
     )
 
-    def start(*arguments: str, stdout: int = subprocess.PIPE, stderr: int = subprocess.PIPE) -> Child:
+    def start(
+        *arguments: str, stdout: int = subprocess.PIPE, stderr: int = subprocess.PIPE
+    ) -> Child:
         child = subprocess.Popen(
             [sys.executable, "-c", program, *arguments], stdout=stdout, stderr=stderr, text=True
         )
@@ -98,13 +80,14 @@ def process(home: Path) -> Iterator[Callable[..., Child]]:
 
 
 @pytest.fixture
-def creating(process: Callable[..., Child], images: Path) -> Callable[..., Child]:
+def creating(process: Start, images: Path) -> Start:
     """Start a creation of a.raw that would take a minute, and wait until it is under way."""
 
-    def start(*options: str, **streams: int) -> Child:
-        child = process(
-            *options, "vol", "create", "a.raw", "256M", "--prealloc=full", "--limit=4M", **streams
-        )
+    def start(
+        *options: str, stdout: int = subprocess.PIPE, stderr: int = subprocess.PIPE
+    ) -> Child:
+        creation = ("vol", "create", "a.raw", "256M", "--prealloc=full", "--limit=4M")
+        child = process(*options, *creation, stdout=stdout, stderr=stderr)
         end = time.monotonic() + 20
         while not _is_making_a_file(child, images):
             assert child.poll() is None, child.communicate()

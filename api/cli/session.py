@@ -1,0 +1,155 @@
+"""One command's use of an engine: opened, watched, remembered, closed."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import typer
+
+from volary.api.cli.history import remember
+from volary.api.cli.interruption import Interrupted
+from volary.api.cli.options import Options
+from volary.api.cli.output import Output
+from volary.api.cli.progress_bar import watch
+from volary.api.connection import Connection, open  # noqa: A004 - volary.open, like gzip.open
+from volary.api.pool import Pool
+from volary.api.volume import Volume
+from volary.engine.actors.job import Job
+from volary.engine.errors import PoolNotFound, VolaryError
+from volary.engine.flags import ASYNC, PoolStart
+from volary.engine.log import log
+from volary.engine.pool_spec import PoolSpec
+
+T = TypeVar("T")
+
+DEFAULT_POOL = "default"
+"""The pool of commands that name none."""
+
+
+def options_of(context: typer.Context) -> Options:
+    """Return what was given before the subcommand."""
+    options = context.find_object(Options)
+    assert options is not None  # noqa: S101 - the root command sets it
+    return options
+
+
+class Session:
+    """An engine for as long as one command runs, as a context.
+
+    No daemon keeps pools active between commands, so a command starts the pools that it uses.
+    Leaving the context cancels what still runs, waits until it is undone, and writes the jobs
+    that were waited for into the history.
+    """
+
+    def __init__(self, context: typer.Context) -> None:
+        options = options_of(context)
+        self.output = Output(as_json=options.json)
+        self._default_target = options.default_target
+        self._jobs: list[Job[Any]] = []
+        self.connection: Connection = open(options.connect, state_dir=options.state_dir)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.connection.close()
+        try:
+            remember(self.connection.state_dir, [job for job in self._jobs if job.done()])
+        except OSError as problem:
+            log().warning("the history of jobs could not be written", why=str(problem))
+
+    def wait(self, job: Job[T], what: str, *, cancelled: str, keep: bool = True) -> T:
+        """Return the job's result, showing how far it is; Ctrl-C cancels it.
+
+        what: names the job in its progress bar.
+        cancelled: what to tell the user who cancelled it.
+        keep: whether it goes into the history.
+        """
+        if keep:
+            self._jobs.append(job)
+        try:
+            watch(job, what, bar=not self.output.as_json)
+            return job.result()
+        except Interrupted as signal:
+            if job.cancel():
+                raise Interrupted(signal.signum, f"cancelled: {cancelled}") from None
+            raise Interrupted(
+                signal.signum, f"too late to cancel: {job.operation} {job.state.value}"
+            ) from None
+
+    def pool(self, name: str) -> Pool:
+        """Return a pool by name or UUID, active or not."""
+        return self.connection.pool(name)
+
+    def pool_in_use(self, name: str | None) -> Pool:
+        """Return an active pool; without a name the default one, made at its first use."""
+        if name is None or name == DEFAULT_POOL:
+            try:
+                pool = self.pool(DEFAULT_POOL)
+            except PoolNotFound:
+                return self._make_default_pool()
+        else:
+            pool = self.pool(name)
+        self.ensure_active(pool)
+        return pool
+
+    def _make_default_pool(self) -> Pool:
+        pool = self.connection.define_pool(PoolSpec(DEFAULT_POOL, target=self._default_target))
+        try:
+            self.ensure_active(pool, build=True)
+        except BaseException:
+            pool.undefine()
+            raise
+        pool.autostart = True
+        self.output.note(f"made pool {DEFAULT_POOL!r} in {pool.target}")
+        return pool
+
+    def ensure_active(self, pool: Pool, *, build: bool = False) -> None:
+        """Start the pool for this command, unless it is active."""
+        if not pool.is_active:
+            flags = PoolStart.BUILD if build else PoolStart.NONE
+            self.wait(
+                pool.start(flags | ASYNC),
+                f"starting pool {pool.name}",
+                cancelled=f"pool {pool.name!r} is not started",
+                keep=False,
+            )
+
+    def ensure_inactive(self, pool: Pool) -> None:
+        """Stop the pool, which only this very command has started."""
+        if pool.is_active:
+            pool.stop()
+
+    def start_all(self) -> dict[Pool, VolaryError | None]:
+        """Start every pool that can be, and return what keeps the others from it."""
+        outcome: dict[Pool, VolaryError | None] = {}
+        pools = self.connection.pools()
+        starting = {pool: pool.start(ASYNC) for pool in pools if not pool.is_active}
+        for pool in pools:
+            outcome[pool] = None
+            if pool in starting:
+                try:
+                    self.wait(
+                        starting[pool],
+                        f"starting pool {pool.name}",
+                        cancelled=f"pool {pool.name!r} is not started",
+                        keep=False,
+                    )
+                except VolaryError as error:
+                    outcome[pool] = error
+        return outcome
+
+    def volume(self, identity: str, pool: str | None) -> Volume:
+        """Return a volume by its name in a pool, or by its path or key in any pool."""
+        if "/" not in identity or pool is not None:  # no name has a "/"
+            return self.pool_in_use(pool).volume(identity)
+        self.start_all()
+        if identity.startswith("/"):
+            return self.connection.volume(path=identity)
+        return self.connection.volume(key=identity)

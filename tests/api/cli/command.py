@@ -1,0 +1,43 @@
+"""How tests run the command."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+Child: TypeAlias = "subprocess.Popen[str]"
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What one run of the command gave."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        """Standard output, which was for a program."""
+        return json.loads(self.out)
+
+    @property
+    def error(self) -> Any:
+        """Standard error, which was for a program."""
+        return json.loads(self.err)
+
+
+class Run(Protocol):
+    """Runs the command in this process."""
+
+    def __call__(self, *arguments: str) -> Ran:
+        """Run it to its end."""
+
+
+class Start(Protocol):
+    """Starts the command in a process of its own."""
+
+    def __call__(self, *arguments: str, stdout: int = ..., stderr: int = ...) -> Child:
+        """Start it."""
