@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import socket
 import sys
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from volary.engine.progress import Done, Operation
 _LOCK = ".volary.lock"
 _AUTOSTART = "autostart"
 _SUFFIX = ".xml"
+_UNFINISHED = ".new"
 _HEADER = """\
 <!--
 Written by Volary, which reads it when its engine starts: change the pool through Volary.
@@ -83,6 +85,9 @@ class DefinitionStore:
         found = []
         for name in sorted(os.listdir(self.directory)):
             path = os.path.join(self.directory, name)
+            if name.startswith(".") and name.endswith(_UNFINISHED):
+                os.unlink(path)  # a save that was killed left it; the lock says that none runs
+                continue
             if not name.endswith(_SUFFIX) or name.startswith(".") or not os.path.isfile(path):
                 continue
             try:
@@ -98,7 +103,8 @@ class DefinitionStore:
         """Write the definition, as a whole or not at all."""
         yield Done()
         name = spec.name + _SUFFIX
-        temporary = os.path.join(self.directory, f".{name[:200]}.new")
+        # Not made from the pool's name, which may be as long as a name can be.
+        temporary = os.path.join(self.directory, f".{secrets.token_hex(8)}{_UNFINISHED}")
         document = _HEADER + write_pool_document(spec)
         try:
             with open(temporary, "w", encoding="utf-8") as file:

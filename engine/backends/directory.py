@@ -139,7 +139,13 @@ class OpenDirectory(ActivePool):
         """
         found: dict[str, VolumeInfo] = {}
         try:
-            with os.scandir(self._fd) as entries:
+            # A description of its own: scans that run at the same time would share an offset,
+            # and btrfs lists no more than what was there when it was opened.
+            fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._fd)
+        except OSError as error:
+            raise from_os_error(error, f"listing pool {self.spec.name!r}") from error
+        try:
+            with os.scandir(fd) as entries:
                 for count, entry in enumerate(entries):
                     if count % _SCAN_BATCH == 0:
                         yield Done()
@@ -150,6 +156,8 @@ class OpenDirectory(ActivePool):
                         found[info.name] = info
         except OSError as error:
             raise from_os_error(error, f"listing pool {self.spec.name!r}") from error
+        finally:
+            os.close(fd)
         return found
 
     def _recognise(self, name: str) -> VolumeInfo | None:

@@ -45,14 +45,26 @@ class NewFile:
         return self
 
     def _open_hidden(self) -> None:
-        self._hidden = f"{HIDDEN_PREFIX}{secrets.token_hex(8)}{_HIDDEN_SUFFIX}"
-        self.fd = os.open(
-            self._hidden,
-            os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC,
-            self._mode,
-            dir_fd=self._dir_fd,
-        )
-        fcntl.flock(self.fd, fcntl.LOCK_EX)
+        # Between the creation and the lock, somebody's scan may take the file for an orphan.
+        while self._hidden is None:
+            name = f"{HIDDEN_PREFIX}{secrets.token_hex(8)}{_HIDDEN_SUFFIX}"
+            fd = os.open(
+                name,
+                os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC,
+                self._mode,
+                dir_fd=self._dir_fd,
+            )
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX)
+                orphaned = os.fstat(fd).st_nlink == 0
+            except OSError:
+                os.unlink(name, dir_fd=self._dir_fd)
+                os.close(fd)
+                raise
+            if orphaned:
+                os.close(fd)
+                continue
+            self._hidden, self.fd = name, fd
 
     def publish(self, name: str) -> None:
         """Give the file its name; raises FileExistsError when there is one of that name."""

@@ -90,8 +90,9 @@ def test_a_definition_under_another_pools_name_is_passed_over(
 def test_what_a_crash_left_half_written_is_no_definition(
     store: DefinitionStore, spec: PoolSpec
 ) -> None:
-    (Path(store.directory) / ".images.xml.new").write_text("<pool")
+    (Path(store.directory) / ".0123456789abcdef.new").write_text("<pool")
     assert store.load() == []
+    assert not any(name.endswith(".new") for name in os.listdir(store.directory))
     run(store.save(spec))
     assert [found.spec for found in store.load()] == [spec]
 
