@@ -18,6 +18,7 @@ test: $(READY)  ## run the tests
 
 check: $(READY)  ## types, style and the import rules
 	$(BIN)/mypy
+	$(BIN)/mypy tests benchmarks examples
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
