@@ -15,6 +15,7 @@ from volary.engine.errors import (
     VolumeNotFound,
     from_os_error,
 )
+from volary.engine.file_system import NameSync, name_sync
 from volary.engine.formats import raw
 from volary.engine.log import log
 from volary.engine.names import name_problem
@@ -27,11 +28,6 @@ from volary.engine.volume_spec import VolumeSpec
 _DEFAULT_MODE = 0o711  # libvirt's for a pool's directory
 _DEFAULT_VOLUME_MODE = 0o600  # libvirt's for a volume
 _SCAN_BATCH = 1000  # names looked at between two yields: about 5 ms
-
-# One fsync(2) of the directory makes a new file's size durable too where all metadata goes through
-# one ordered journal: the transaction that is forced holds the link, and none is forced before
-# those that came earlier. Elsewhere (btrfs logs trees apart, NFS, FUSE) the file is synced first.
-_ONE_JOURNAL = frozenset({"ext3", "ext4", "xfs"})
 
 
 class DirectoryBackend(Backend):
@@ -79,7 +75,7 @@ class DirectoryBackend(Backend):
         except OSError as error:
             raise from_os_error(error, f"opening {where}") from error
         try:
-            return OpenDirectory(spec, fd, file_system=_file_system_type(fd))
+            return OpenDirectory(spec, fd, name_sync(fd))
         except BaseException:
             os.close(fd)
             raise
@@ -107,10 +103,10 @@ class DirectoryBackend(Backend):
 class OpenDirectory(ActivePool):
     """A directory in use: every file is reached through the descriptor that was opened first."""
 
-    def __init__(self, spec: PoolSpec, fd: int, *, file_system: str) -> None:
+    def __init__(self, spec: PoolSpec, fd: int, sync: NameSync) -> None:
         super().__init__(spec)
         self._fd = fd
-        self._one_journal = file_system in _ONE_JOURNAL
+        self._name_sync = sync
 
     def stop(self) -> Operation[None]:
         """Close the directory."""
@@ -218,21 +214,24 @@ class OpenDirectory(ActivePool):
 
     def is_quick(self, spec: VolumeSpec) -> bool:
         """Say whether it is a sparse volume on a file system that is known to have such."""
-        return spec.allocation == 0 and self._one_journal
+        return spec.allocation == 0 and self._name_sync is not NameSync.NEITHER
 
     def _publish(self, file: NewFile, spec: VolumeSpec) -> Operation[None]:
         """Give the file its name so that both outlive a crash when this returns.
 
         Content is synced before the name is given, so that a crash between the two leaves no
-        name whose content is lost. An image without content has only its size to lose, which the
-        ordered journal of the fast path writes no later than the name.
+        name whose content is lost. A sparse image has only its size to lose, which is written
+        with its link or before it.
         """
         if not self.is_quick(spec):
             yield Sync(file.fd)
         file.publish(spec.name)
         try:
-            yield Sync(self._fd)
-        except BaseException:  # the sync failed, or the operation was closed before it
+            if self._name_sync is not NameSync.DIRECTORY:
+                yield Sync(file.fd)
+            if self._name_sync is not NameSync.FILE:
+                yield Sync(self._fd)
+        except BaseException:  # a sync failed, or the operation was closed before it
             os.unlink(spec.name, dir_fd=self._fd)
             raise
 
@@ -277,20 +276,3 @@ def _sync_directory(path: str) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
-
-
-def _file_system_type(fd: int) -> str:
-    """Return the type that /proc/self/mountinfo (proc_pid_mountinfo(5)) gives for `fd`'s device,
-    or an empty string.
-    """
-    device = os.fstat(fd).st_dev
-    wanted = f"{os.major(device)}:{os.minor(device)}"
-    try:
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mounts:
-            for line in mounts:
-                before, _, after = line.partition(" - ")
-                if before.split(" ")[2] == wanted:
-                    return after.split(" ")[0]
-    except OSError:
-        pass
-    return ""

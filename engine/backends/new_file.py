@@ -56,7 +56,7 @@ class NewFile:
             )
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX)
-                orphaned = os.fstat(fd).st_nlink == 0
+                orphaned = not self._is(name, fd)
             except OSError:
                 os.unlink(name, dir_fd=self._dir_fd)
                 os.close(fd)
@@ -65,6 +65,16 @@ class NewFile:
                 os.close(fd)
                 continue
             self._hidden, self.fd = name, fd
+
+    def _is(self, name: str, fd: int) -> bool:
+        """Say whether `name` still is `fd`'s: FUSE and NFS keep the link count of a removed file
+        that is open.
+        """
+        try:
+            named = os.stat(name, dir_fd=self._dir_fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return os.path.samestat(named, os.fstat(fd))
 
     def publish(self, name: str) -> None:
         """Give the file its name; raises FileExistsError when there is one of that name."""

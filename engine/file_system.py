@@ -1,0 +1,60 @@
+"""What a file system promises about syncing a file that was just given its name."""
+
+from __future__ import annotations
+
+import os
+from enum import Enum
+
+
+class NameSync(Enum):
+    """Which one fsync(2), after the link, puts a new file's name and inode on disk.
+
+    DIRECTORY: that of the directory. All metadata goes through one journal in order (ext3 and
+        ext4 with a journal, xfs): the transaction that is forced holds the link or follows the
+        one that does, and none is forced before those that came earlier.
+    FILE: that of the file. ext4's driver without a journal writes the inode, and the directory
+        that a new name of it is in (ext4_sync_parent in fs/ext4/fsync.c); of the directory alone
+        it would not write the file's inode.
+    NEITHER: btrfs, which logs trees apart, ext2, vfat, NFS, FUSE, and what we do not know: the
+        file is synced before and after, and then the directory.
+    """
+
+    DIRECTORY = "directory"
+    FILE = "file"
+    NEITHER = "neither"
+
+
+def name_sync(fd: int) -> NameSync:
+    """Return what holds for the file system of the directory `fd`."""
+    number = os.fstat(fd).st_dev
+    device = f"{os.major(number)}:{os.minor(number)}"
+    match _type(device):
+        case "xfs":
+            return NameSync.DIRECTORY
+        case "ext3" | "ext4":
+            return _ext4(device)
+        case _:
+            return NameSync.NEITHER
+
+
+def _type(device: str) -> str:
+    """Return the type that /proc/self/mountinfo (proc_pid_mountinfo(5)) gives, or ""."""
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mounts:
+            for line in mounts:
+                before, _, after = line.partition(" - ")
+                if before.split(" ")[2] == device:
+                    return after.split(" ")[0]
+    except OSError:
+        pass
+    return ""
+
+
+def _ext4(device: str) -> NameSync:
+    """Ask sysfs whether there is a journal (Documentation/ABI/testing/sysfs-fs-ext4)."""
+    try:
+        name = os.path.basename(os.readlink(f"/sys/dev/block/{device}"))
+        with open(f"/sys/fs/ext4/{name}/journal_task", encoding="ascii") as journal:
+            return NameSync.FILE if journal.read().strip() == "<none>" else NameSync.DIRECTORY
+    except (OSError, ValueError):
+        return NameSync.NEITHER
