@@ -10,13 +10,16 @@ from typing import Any
 import pykka
 
 from volary.engine.actors.actor import Actor
+from volary.engine.actors.assignment import Assignment
 from volary.engine.actors.ending import bind_job, defect, log_end
 from volary.engine.actors.job import Job, JobState
-from volary.engine.actors.messages import Ended, EndedTogether
+from volary.engine.actors.messages import Abort, Batch, Ended, EndedTogether, Idle
 from volary.engine.actors.threads import Threads
-from volary.engine.actors.worker_actor import Assignment
 from volary.engine.errors import VolaryError
 from volary.engine.progress import Operation, Sync
+
+_PATIENCE = 1.0
+"""Seconds to wait for the next batch."""
 
 
 class _Run:
@@ -73,48 +76,51 @@ class _Run:
 
 
 class BatchActor(Actor):
-    """Drives a few operations, each of which is over within a fraction of a millisecond.
+    """Drives a few operations at a time, each of which is over within a fraction of a millisecond.
 
-    It takes no messages: before one were read, there would be nothing left to steer.
+    Starting an actor takes a tenth of a sparse creation's time, so that this one waits a while
+    for the next batch. Between the operations of a batch it reads no messages: before one were
+    read, there would be nothing left to steer.
     """
 
-    def __init__(
-        self, threads: Threads, pool: pykka.ActorRef[Any], assignments: list[Assignment]
-    ) -> None:
+    def __init__(self, threads: Threads, pool: pykka.ActorRef[Any]) -> None:
         super().__init__(threads)
         self._pool = pool
-        self._runs = [_Run(assignment) for assignment in assignments]
-        self._began = 0.0
 
-    def on_start(self) -> None:
-        """Do it all."""
-        self._began = monotonic()
-        for run in self._runs:
+    def on_receive(self, message: object) -> None:
+        """Do a batch; tell the pool when none has come for a while; pass over what is late."""
+        match message:
+            case Batch(assignments=assignments):
+                self._do([_Run(assignment) for assignment in assignments])
+                self.actor_inbox.set_alarm(monotonic() + _PATIENCE, Idle(self.actor_ref))
+            case Idle():
+                with suppress(pykka.ActorDeadError):
+                    self._pool.tell(message)
+            case Abort():
+                self.stop()
+
+    def _do(self, runs: list[_Run]) -> None:
+        began = monotonic()
+        for run in runs:
             run.job.context.run(run.begin)
-        while self._sync():
+        while self._sync(runs):
             pass
         ended = tuple(
-            Ended(run.job.id, succeeded=run.error is None, result=run.result) for run in self._runs
+            Ended(run.job.id, succeeded=run.error is None, result=run.result) for run in runs
         )
         with suppress(pykka.ActorDeadError):  # the pool crashed; the next one asks the disk
-            self._pool.tell(EndedTogether(ended))
-        self.stop()
+            self._pool.tell(EndedTogether(self.actor_ref, ended))
+        # The last act, as with `WorkerActor`: who waits finds this thread about to sleep.
+        seconds = monotonic() - began
+        for run in runs:
+            run.job.context.run(run.settle, seconds)
 
-    def _sync(self) -> bool:
+    def _sync(self, runs: list[_Run]) -> bool:
         """Sync what operations wait for, each descriptor once; return whether any did."""
-        waiting = [(run, run.wants) for run in self._runs if run.wants is not None]
+        waiting = [(run, run.wants) for run in runs if run.wants is not None]
         failures: dict[int, OSError | None] = {}
         for run, wants in waiting:
             if wants.fd not in failures:
                 failures[wants.fd] = wants.perform()
             run.job.context.run(run.go_on, failures[wants.fd])
         return bool(waiting)
-
-    def on_stop(self) -> None:
-        """End the jobs as the last act, as `WorkerActor` does."""
-        seconds = monotonic() - self._began
-        for run in self._runs:
-            run.job.context.run(run.settle, seconds)
-
-    def on_receive(self, message: object) -> None:
-        """Pass over what came too late."""

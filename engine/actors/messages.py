@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 from uuid import UUID
 
+from pykka import ActorRef
+
+from volary.engine.actors.assignment import Assignment
 from volary.engine.actors.job import Job
 from volary.engine.errors import VolaryError
 from volary.engine.pool_info import PoolInfo, PoolStatus
@@ -189,6 +192,13 @@ class Abort:
 
 
 @dataclass(frozen=True, slots=True)
+class Batch:
+    """To a worker for batches: do these."""
+
+    assignments: tuple[Assignment, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """To a worker from itself: do the next extent."""
 
@@ -215,9 +225,17 @@ class Ended(Request[None]):
 
 @dataclass(frozen=True, slots=True)
 class EndedTogether:
-    """The operations of a batch are over."""
+    """The operations of a batch are over, and its worker is free."""
 
+    worker: ActorRef[Any]
     ended: tuple[Ended, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """A worker for batches has waited in vain."""
+
+    worker: ActorRef[Any]
 
 
 # To the engine, and from it.

@@ -15,12 +15,13 @@ import pykka
 
 from volary.engine.actors import messages as m
 from volary.engine.actors.actor import Actor
+from volary.engine.actors.assignment import Assignment
 from volary.engine.actors.batch_actor import BatchActor
 from volary.engine.actors.inheritance import Inheritance
 from volary.engine.actors.job import Job, JobState
 from volary.engine.actors.lane import Lane
 from volary.engine.actors.threads import Threads
-from volary.engine.actors.worker_actor import Assignment, WorkerActor
+from volary.engine.actors.worker_actor import WorkerActor
 from volary.engine.backends import ActivePool, backend_for
 from volary.engine.definition_store import DefinitionStore
 from volary.engine.errors import (
@@ -107,6 +108,7 @@ class PoolActor(Actor):
         self._finished: deque[Job[Any]] = deque(maxlen=settings.finished_jobs_per_pool)
         self._allocators = Lane(settings.allocators_per_pool)
         self._deletions = Lane(settings.deletions_per_pool)
+        self._idle_workers: list[pykka.ActorRef[BatchActor]] = []
         self._quick = Lane(_QUICK_WORKERS, batch=_BATCH)
         self._closing: Job[Any] | None = None
         self._crash: PoolCrashed | None = None
@@ -389,11 +391,14 @@ class PoolActor(Actor):
             if lane is not self._quick:
                 self._spawn(tasks[0])
                 continue
-            batch = BatchActor.start(
-                self._threads, self.actor_ref, [self._assignment(task) for task in tasks]
+            worker = (
+                self._idle_workers.pop()
+                if self._idle_workers
+                else BatchActor.start(self._threads, self.actor_ref)
             )
             for task in tasks:
-                task.worker = batch
+                task.worker = worker
+            worker.tell(m.Batch(tuple(self._assignment(task) for task in tasks)))
 
     def _spawn(self, task: _Task) -> None:
         task.worker = WorkerActor.start(
@@ -423,9 +428,20 @@ class PoolActor(Actor):
     def _ended_together(self, message: m.EndedTogether) -> None:
         for ended in message.ended:
             self._take_note(ended)
+        self._idle_workers.append(message.worker)
         self._quick.leave()
         self._run_lane(self._quick)
         self._close_if_idle()
+
+    def _idle(self, message: m.Idle) -> None:
+        """Let a worker go that has nothing to do, unless it was just given something."""
+        if message.worker in self._idle_workers:
+            self._idle_workers.remove(message.worker)
+            self._dismiss(message.worker)
+
+    def _dismiss(self, worker: pykka.ActorRef[Any]) -> None:
+        with suppress(pykka.ActorDeadError):  # the host stopped every actor
+            worker.stop(block=False)
 
     def _take_note(self, message: m.Ended) -> Lane | None:
         task = self._forget(message.job_id)
@@ -610,6 +626,9 @@ class PoolActor(Actor):
             with suppress(pykka.ActorDeadError):  # it has just ended
                 task.worker.tell(m.Abort(error))
         self._tasks.clear()
+        for worker in self._idle_workers:
+            self._dismiss(worker)
+        self._idle_workers.clear()
         return tuple(workers)
 
     def _refuse(self, message: Any, error: VolaryError) -> None:
@@ -663,5 +682,6 @@ class PoolActor(Actor):
         m.Advanced: _advanced,
         m.Ended: _ended,
         m.EndedTogether: _ended_together,
+        m.Idle: _idle,
         m.ClosePool: _close,
     }

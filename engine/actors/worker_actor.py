@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -12,8 +11,9 @@ from typing import Any
 import pykka
 
 from volary.engine.actors.actor import Actor
+from volary.engine.actors.assignment import Assignment
 from volary.engine.actors.ending import bind_job, defect, log_end
-from volary.engine.actors.job import Job, JobState
+from volary.engine.actors.job import JobState
 from volary.engine.actors.messages import (
     Abort,
     Advanced,
@@ -28,26 +28,6 @@ from volary.engine.actors.threads import Threads
 from volary.engine.errors import ConnectionClosed, VolaryError
 from volary.engine.log import log
 from volary.engine.progress import Done, Operation, RateMeter, Sync
-
-
-@dataclass(frozen=True, slots=True)
-class Assignment:
-    """What a worker is to do.
-
-    start: makes the operation's generator.
-    job: whose outcome it is.
-    promised: whether the pool reckons with the bytes that are done.
-    confirm: whether the pool must have taken note before the job ends; a volume's operations
-        need not wait for it, since who looks next finds the note in the mailbox first.
-    limit: bytes a second, or None.
-    """
-
-    start: Callable[[], Operation[Any]]
-    job: Job[Any]
-    promised: bool
-    confirm: bool
-    limit: int | None
-
 
 _SPACE_STEP = 256 << 20
 """Bytes taken that the pool hears of at once: a reservation takes them faster than progress is
