@@ -183,7 +183,7 @@ def _reserve(directory: str, size: int) -> float:
             bare.reserve(fd, size, FALLOCATE_EXTENT)
             os.fsync(fd)
             bare.give_name(fd, dir_fd, "volume")
-            os.fsync(dir_fd)
+            bare.sync_name(fd, dir_fd)
         finally:
             os.close(fd)
         return time.perf_counter() - began

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeAlias
 
+from volary.engine.file_system import NameSync, name_sync
 from volary.engine.linux import fallocate
 
 _HUGE_PAGE = 2 << 20
@@ -75,6 +76,11 @@ def give_name(fd: int, dir_fd: int, name: str) -> None:
     os.link(
         f"/proc/self/fd/{fd}", name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd, follow_symlinks=True
     )
+
+
+def sync_name(fd: int, dir_fd: int) -> None:
+    """Sync what puts a new name on disk: which descriptor's that is, the file system decides."""
+    os.fsync(fd if name_sync(dir_fd) is NameSync.FILE else dir_fd)
 
 
 def reserve(fd: int, size: int, extent: int) -> None:

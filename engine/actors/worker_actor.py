@@ -29,9 +29,10 @@ from volary.engine.errors import ConnectionClosed, VolaryError
 from volary.engine.log import log
 from volary.engine.progress import Done, Operation, RateMeter, Sync
 
-_SPACE_STEP = 256 << 20
-"""Bytes taken that the pool hears of at once: a reservation takes them faster than progress is
-told, and until it hears, the pool counts them twice."""
+_SPACE_INTERVAL = 0.005
+"""Seconds between two words to the pool of the space that was taken. Until it hears, it counts that
+space twice, as taken and as promised; a reservation that is over sooner ends before that matters,
+and a word wakes the pool's thread, which takes as long as a small reservation."""
 
 
 _STEP = Step()
@@ -58,7 +59,7 @@ class WorkerActor(Actor):
         self._meter: RateMeter | None = None
         self._at = Done()
         self._taken = 0
-        self._due = self._told = self._began = 0.0
+        self._due = self._told = self._space_told = self._began = 0.0
 
     def _start_actor_loop(self) -> None:
         self._threads.run(partial(self._job.context.run, self._actor_loop))
@@ -67,7 +68,7 @@ class WorkerActor(Actor):
         """Begin with the first extent, unless a message came before."""
         job = self._job
         bind_job(job)
-        self._began = self._due = self._told = monotonic()
+        self._began = self._due = self._told = self._space_told = monotonic()
         job.enter(JobState.RUNNING)
         try:
             self._work = self._assignment.start()
@@ -135,19 +136,16 @@ class WorkerActor(Actor):
     def _report(self) -> None:
         """Tell how far it is, now and then."""
         now = monotonic()
-        if self._meter is None:
-            self._meter = RateMeter(self._began)
-        elif now - self._told < self._interval:
-            taken = self._at.taken
-            if taken - self._taken >= _SPACE_STEP or taken == self._at.total:
-                self._tell_pool()
-            return
-        self._told = now
-        self._tell(now)
-        self._tell_pool()
+        if self._meter is None or now - self._told >= self._interval:
+            self._meter = self._meter or RateMeter(self._began)
+            self._told = now
+            self._tell(now)
+        if self._assignment.promised and now - self._space_told >= _SPACE_INTERVAL:
+            self._space_told = now
+            self._tell_pool()
 
     def _tell_pool(self) -> None:
-        if not self._assignment.promised or self._taken == self._at.taken:
+        if self._taken == self._at.taken:
             return
         self._taken = self._at.taken
         with suppress(pykka.ActorDeadError):  # it crashed: its Abort is in the mailbox
