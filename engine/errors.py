@@ -184,6 +184,11 @@ def from_os_error(error: OSError, doing: str) -> VolaryError:
             return AccessDenied(
                 f"{doing}: {reason}; give the user with id {os.geteuid()} the right to do so"
             )
+        case errno.EOPNOTSUPP:
+            return StorageFailed(
+                f"{doing}: this file system cannot give a new file a name in one step without "
+                "replacing another; use a file system that can, such as ext4, xfs or btrfs"
+            )
         case errno.EFBIG:
             return StorageFailed(f"{doing}: {reason}: larger than this file system's largest file")
         case _:

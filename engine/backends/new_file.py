@@ -95,9 +95,17 @@ class NewFile:
             # NFS and old kernels cannot rename so; a second link does not replace either.
             if error.errno not in (errno.EINVAL, errno.ENOSYS):
                 raise
-            os.link(self._hidden, name, src_dir_fd=self._dir_fd, dst_dir_fd=self._dir_fd)
+            self._link_hidden(self._hidden, name)
             os.unlink(self._hidden, dir_fd=self._dir_fd)
         self._hidden = None
+
+    def _link_hidden(self, hidden: str, name: str) -> None:
+        try:
+            os.link(hidden, name, src_dir_fd=self._dir_fd, dst_dir_fd=self._dir_fd)
+        except PermissionError:  # link(2): the file system has no hard links
+            raise OSError(
+                errno.EOPNOTSUPP, "neither links nor renames without replacing"
+            ) from None
 
     def __exit__(
         self,

@@ -15,6 +15,7 @@ def main(state: str, target: str, size: int) -> None:
     pool.autostart = True
     spec = volary.VolumeSpec("a.raw", capacity=size, preallocation="full")
     job = pool.create_volume(spec, volary.ASYNC)
+    job.limit("512 MiB")  # a second: the fastest disk is not done before the kill
     sys.stdout.write("begun\n")
     sys.stdout.flush()
     job.result()

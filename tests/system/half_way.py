@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from threading import Event
 
-import volary
 from tests.system.deadline import wait_until
+
+import volary
 
 TALKATIVE = volary.Settings(progress_interval=1e-6)
 """An engine that tells every extent."""

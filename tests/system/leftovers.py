@@ -17,9 +17,9 @@ def names(directory: Path) -> list[str]:
 
 
 def free_space(directory: Path) -> int:
-    """Return the bytes that are free to root."""
+    """Return the bytes that may still be taken there."""
     answer = os.statvfs(directory)
-    return answer.f_bfree * answer.f_frsize
+    return answer.f_bavail * answer.f_frsize
 
 
 def wait_for_space(directory: Path, before: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,9 +63,7 @@ NTFS = Kind(
     reserves=False,
 )
 # No O_TMPFILE, no links, no holes; vfat does have fallocate, but only to keep the size.
-VFAT = Kind(
-    "vfat", ("mkfs.vfat",), "dosfstools", unnamed=False, reserves=False, sparse=False
-)
+VFAT = Kind("vfat", ("mkfs.vfat",), "dosfstools", unnamed=False, reserves=False, sparse=False)
 TMPFS = Kind("tmpfs")
 OVERLAY = Kind("overlay")
 
@@ -86,10 +84,10 @@ def kernel_has(kind: Kind) -> bool:
     return modules.exists() and f"/{kind.name}.ko" in modules.read_text()
 
 
-def run(*command: str | Path) -> None:
-    """Run a command; its words are the error if it fails."""
+def run(*command: str | Path, accept: Container[int] = (0,)) -> None:
+    """Run a command; its words are the error unless it ends with a status to accept."""
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+    assert done.returncode in accept, f"{command}: {done.stdout}{done.stderr}"
 
 
 def make_image(kind: Kind, image: Path, need_tool: NeedTool, *more: str) -> None:

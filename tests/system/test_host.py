@@ -13,10 +13,11 @@ from textwrap import dedent
 
 import pykka
 import pytest
-import volary
 from tests.system.conftest import RunHost
 from tests.system.half_way import TALKATIVE, paused_half_way
 from tests.system.leftovers import names
+
+import volary
 from volary import ASYNC, JobState, PoolSpec, PoolStart, VolumeSpec
 
 # A part of several hosts: a pool, and a job that is running, one that is paused, one that waits.
@@ -48,7 +49,7 @@ def host(program: str, *, busy: bool = True) -> str:
 
 
 def assert_quiet(done: subprocess.CompletedProcess[str]) -> None:
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), done.stderr
 
 
 class Counter(pykka.ThreadingActor):

@@ -13,10 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import volary
 from tests.system import allocating_process, defining_process
 from tests.system.leftovers import free_space, names, wait_for_space
 from tests.system.loop_mount import EXT4, MIB, NTFS, VFAT, NeedTool, file_system, kernel_has
+
+import volary
 
 SEEDS = range(6)
 
