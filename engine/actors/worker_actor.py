@@ -30,9 +30,9 @@ from volary.engine.log import log
 from volary.engine.progress import Done, Operation, RateMeter, Sync
 
 _SPACE_INTERVAL = 0.005
-"""Seconds between two words to the pool of the space that was taken. Until it hears, it counts that
-space twice, as taken and as promised; a reservation that is over sooner ends before that matters,
-and a word wakes the pool's thread, which takes as long as a small reservation."""
+"""Seconds between two words to the pool of the space that was taken. Until it hears, it counts
+that space twice, as taken and as promised; a reservation that is over sooner ends before that
+matters, and a word wakes the pool's thread, which takes as long as a small reservation."""
 
 
 _STEP = Step()

@@ -15,8 +15,8 @@ EXTENT = 8 << 20
 """Bytes written by one pwrite(2): benchmarks/extent_size.py shows why."""
 
 FALLOCATE_EXTENT = 4 << 30
-"""Bytes reserved by one fallocate(2): about a millisecond on ext4, so that a cancel waits no longer
-than for a written extent, and what is done between two of them does not count."""
+"""Bytes reserved by one fallocate(2): about a millisecond on ext4, so that a cancel waits no
+longer than for a written extent, and what is done between two of them does not count."""
 
 _ALIGNMENT = 4096
 """Bytes that offset and length of direct I/O are a multiple of: no file system asks for more
