@@ -17,7 +17,7 @@ from volary.engine.actors.job import Job
 from volary.engine.errors import InvalidSpec, JobNotFound, VolaryError, VolumeNotFound
 from volary.engine.flags import Async, PoolStart, check_flags
 from volary.engine.pool_document import read_pool_document
-from volary.engine.pool_spec import PoolSpec
+from volary.engine.pool_spec import PoolSpec, normal_target
 from volary.engine.settings import Settings
 
 SESSION = "volary:///session"
@@ -100,6 +100,8 @@ class Connection:
         """Return the pool of that name or UUID; raises `PoolNotFound`."""
         if isinstance(name_or_uuid, UUID):
             return Pool(self._engine, self._engine.find_pool(uuid=name_or_uuid))
+        if not isinstance(name_or_uuid, str):
+            raise InvalidSpec(f"pool {name_or_uuid!r}: give its name as a str, or its UUID")
         try:
             uuid = UUID(name_or_uuid)
         except ValueError:
@@ -108,8 +110,7 @@ class Connection:
 
     def pool_by_target(self, target: str | os.PathLike[str]) -> Pool:
         """Return the pool with that target path; raises `PoolNotFound`."""
-        path = os.path.normpath(os.fspath(target))
-        return Pool(self._engine, self._engine.find_pool(target=path))
+        return Pool(self._engine, self._engine.find_pool(target=normal_target(target)))
 
     def define_pool(self, spec: PoolSpec | str) -> Pool:
         """Define a persistent pool, from a spec or libvirt's document; it is not started.
@@ -187,4 +188,11 @@ class Connection:
 
 
 def _spec(spec: PoolSpec | str) -> PoolSpec:
-    return read_pool_document(spec) if isinstance(spec, str) else spec
+    if isinstance(spec, PoolSpec):
+        return spec
+    if isinstance(spec, str):
+        return read_pool_document(spec)
+    raise InvalidSpec(
+        f"pool {spec!r} is no specification; "
+        "give a volary.PoolSpec, or libvirt's document as a str"
+    )

@@ -12,6 +12,7 @@ from volary.engine.actors import messages as m
 from volary.engine.actors.engine import Engine
 from volary.engine.actors.job import Job
 from volary.engine.actors.pool_ref import PoolRef
+from volary.engine.errors import InvalidSpec
 from volary.engine.flags import Async, PoolFlags, PoolStart, VolumeCreate, check_flags
 from volary.engine.names import check_name
 from volary.engine.pool_document import write_pool_document
@@ -23,6 +24,19 @@ from volary.engine.volume_spec import VolumeSpec
 
 def _no_result(_: object) -> None:
     """Make nothing of an operation's result."""
+
+
+def _check_spec(spec: VolumeSpec, flags: int) -> None:
+    if not isinstance(spec, VolumeSpec):
+        raise InvalidSpec(
+            f"create volume: {spec!r} is no specification; "
+            "give a volary.VolumeSpec, such as VolumeSpec('a.raw', capacity='8 GiB')"
+        )
+    if flags & VolumeCreate.PREALLOCATE_METADATA and spec.format == "raw":
+        raise InvalidSpec(
+            f"volume {spec.name!r}: preallocation of metadata is qcow2's, and a raw volume has "
+            "none; give its spec the preallocation 'falloc' or 'full', and leave the flag out"
+        )
 
 
 class Pool:
@@ -250,6 +264,7 @@ class Pool:
         left then, nor after a cancel or a crash.
         """
         check_flags(flags, VolumeCreate, "create volume")
+        _check_spec(spec, flags)
         name = spec.name
         job = self.engine.job(
             "create volume",

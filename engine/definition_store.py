@@ -6,14 +6,25 @@ is to be started with the engine.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import re
 import secrets
 import socket
+import stat
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 
-from volary.engine.errors import InvalidSpec, StateDirectoryBusy, from_os_error
+from volary.engine.errors import (
+    InvalidSpec,
+    StateDirectoryBusy,
+    StorageFailed,
+    VolaryError,
+    from_os_error,
+)
+from volary.engine.file_system import sync_directory
 from volary.engine.log import log
 from volary.engine.pool_document import LARGEST, read_pool_document, write_pool_document
 from volary.engine.pool_spec import PoolSpec
@@ -22,7 +33,9 @@ from volary.engine.progress import Done, Operation
 _LOCK = ".volary.lock"
 _AUTOSTART = "autostart"
 _SUFFIX = ".xml"
-_UNFINISHED = ".new"
+_UNFINISHED = re.compile(r"\.[0-9a-f]{16}\.new")
+"""Names of our own unfinished files: whatever else begins with a dot is somebody else's."""
+
 _HEADER = """\
 <!--
 Written by Volary, which reads it when its engine starts: change the pool through Volary.
@@ -49,9 +62,7 @@ class DefinitionStore:
         self.directory = directory
         try:
             os.makedirs(directory, mode=0o700, exist_ok=True)
-            self._lock = os.open(
-                os.path.join(directory, _LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
-            )
+            self._lock = _open_lock(os.path.join(directory, _LOCK))
         except OSError as error:
             raise from_os_error(error, f"opening the state directory {directory}") from error
         try:
@@ -83,28 +94,49 @@ class DefinitionStore:
     def load(self) -> list[StoredPool]:
         """Return every definition that can be read; one that cannot be is logged, and left."""
         found = []
-        for name in sorted(os.listdir(self.directory)):
-            path = os.path.join(self.directory, name)
-            if name.startswith(".") and name.endswith(_UNFINISHED):
-                os.unlink(path)  # a save that was killed left it; the lock says that none runs
-                continue
-            if not name.endswith(_SUFFIX) or name.startswith(".") or not os.path.isfile(path):
-                continue
-            try:
-                spec = _read(path)
-            except (InvalidSpec, OSError) as error:
-                log().error("passed over a pool definition", path=path, why=str(error))
-                continue
-            linked = os.path.lexists(os.path.join(self.directory, _AUTOSTART, name))
-            found.append(StoredPool(spec.with_uuid(), linked))
+        try:
+            for name in sorted(os.listdir(self.directory)):
+                path = os.path.join(self.directory, name)
+                if _UNFINISHED.fullmatch(name):
+                    # A save that was killed left it: the lock says that none runs.
+                    if stat.S_ISREG(os.lstat(path).st_mode):
+                        os.unlink(path)
+                elif name.endswith(_SUFFIX) and os.path.isfile(path):
+                    found += self._load(name, path)
+        except OSError as error:
+            raise from_os_error(error, f"reading the state directory {self.directory}") from error
         return found
+
+    def _load(self, name: str, path: str) -> list[StoredPool]:
+        """Return what is defined there, or nothing."""
+        try:
+            spec = _read(path)
+        except (InvalidSpec, OSError) as error:
+            log().error("passed over a pool definition", path=path, why=str(error))
+            return []
+        if spec.uuid is None:
+            spec = self._identify(spec)
+        linked = os.path.lexists(os.path.join(self.directory, _AUTOSTART, name))
+        return [StoredPool(spec, linked)]
+
+    def _identify(self, spec: PoolSpec) -> PoolSpec:
+        """Give a UUID to a definition that somebody wrote without one, and keep it: the keys of
+        the pool's volumes are made from it.
+        """
+        spec = spec.with_uuid()
+        try:
+            for _ in self.save(spec):
+                pass
+        except VolaryError as error:
+            log().warning("a pool gets another UUID at each start", pool=spec.name, why=str(error))
+        return spec
 
     def save(self, spec: PoolSpec) -> Operation[None]:
         """Write the definition, as a whole or not at all."""
         yield Done()
         name = spec.name + _SUFFIX
         # Not made from the pool's name, which may be as long as a name can be.
-        temporary = os.path.join(self.directory, f".{secrets.token_hex(8)}{_UNFINISHED}")
+        temporary = os.path.join(self.directory, f".{secrets.token_hex(8)}.new")
         document = _HEADER + write_pool_document(spec)
         try:
             with open(temporary, "w", encoding="utf-8") as file:
@@ -112,9 +144,9 @@ class DefinitionStore:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, os.path.join(self.directory, name))
-            _sync(self.directory)
+            sync_directory(self.directory)
         except OSError as error:
-            if os.path.lexists(temporary):
+            with suppress(OSError):
                 os.unlink(temporary)
             raise from_os_error(error, f"saving the definition of pool {spec.name!r}") from error
 
@@ -123,7 +155,7 @@ class DefinitionStore:
         yield from self.set_autostart(spec, on=False)
         try:
             os.unlink(os.path.join(self.directory, spec.name + _SUFFIX))
-            _sync(self.directory)
+            sync_directory(self.directory)
         except FileNotFoundError:
             pass  # removed by hand: what was asked for is so
         except OSError as error:
@@ -137,14 +169,36 @@ class DefinitionStore:
         try:
             if on:
                 os.makedirs(folder, mode=0o700, exist_ok=True)
-                os.symlink(os.path.join("..", spec.name + _SUFFIX), link)
+                with suppress(FileExistsError):
+                    os.symlink(os.path.join("..", spec.name + _SUFFIX), link)
+                sync_directory(self.directory)
             else:
-                os.unlink(link)
-            _sync(folder)
-        except (FileExistsError, FileNotFoundError):
-            pass  # as asked for already
+                with suppress(FileNotFoundError):
+                    os.unlink(link)
+                if not os.path.isdir(folder):
+                    return  # no pool ever had autostart
+            sync_directory(folder)
         except OSError as error:
             raise from_os_error(error, f"setting autostart of pool {spec.name!r}") from error
+
+
+def _open_lock(path: str) -> int:
+    """Open the lock file, or make it; what somebody put in its place is left alone."""
+    refusal = StorageFailed(
+        f"the lock file {path} is no regular file; remove it, or use another state directory"
+    )
+    # O_NONBLOCK: that of a FIFO or of a device does not wait.
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        fd = os.open(path, flags, 0o600)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+            raise refusal from None
+        raise
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise refusal
+    return fd
 
 
 def _read(path: str) -> PoolSpec:
@@ -158,11 +212,3 @@ def _read(path: str) -> PoolSpec:
 def _this_process() -> str:
     program = os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] else "python"
     return f"process {os.getpid()} ({program}) on {socket.gethostname()}"
-
-
-def _sync(directory: str) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

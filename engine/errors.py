@@ -17,7 +17,6 @@ class ErrorCode(IntEnum):
     """libvirt's `virErrorNumber`, as far as storage uses it."""
 
     INTERNAL_ERROR = 1
-    NO_SUPPORT = 3
     INVALID_CONN = 6
     INVALID_ARG = 8
     OPERATION_FAILED = 9
@@ -26,7 +25,6 @@ class ErrorCode(IntEnum):
     NO_STORAGE_POOL = 49
     NO_STORAGE_VOL = 50
     OPERATION_INVALID = 55
-    STORAGE_POOL_BUILT = 76
     OPERATION_ABORTED = 78
     RESOURCE_BUSY = 87
     ACCESS_DENIED = 88

@@ -1,4 +1,4 @@
-"""What a file system promises about syncing a file that was just given its name."""
+"""What a file system promises about a name that was just given, and how a directory is synced."""
 
 from __future__ import annotations
 
@@ -22,6 +22,15 @@ class NameSync(Enum):
     DIRECTORY = "directory"
     FILE = "file"
     NEITHER = "neither"
+
+
+def sync_directory(path: str) -> None:
+    """Put on disk what was named, renamed or removed in the directory `path` (fsync(2))."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def name_sync(fd: int) -> NameSync:

@@ -68,6 +68,11 @@ ASYNC = Async.ASYNC
 
 def check_flags(flags: int, known: type[_Flags], call: str) -> None:
     """Raise `InvalidSpec` when `flags` has bits that neither `known` nor `ASYNC` has."""
+    if not isinstance(flags, int):
+        raise InvalidSpec(
+            f"{call}: flags {flags!r} are none; give those of volary.{known.__name__}, "
+            "volary.ASYNC, or both with |"
+        )
     unknown = int(flags) & ~int(ASYNC)
     if unknown:
         for flag in known:

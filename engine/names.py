@@ -33,8 +33,9 @@ def name_problem(name: object, *, longest: int = LONGEST) -> str | None:  # noqa
         return "means a directory; give another one"
     if "/" in name:
         return "has a '/'; a name is one path component"
-    if not name.isprintable() and any(ord(c) < 32 or ord(c) == 127 for c in name):  # noqa: PLR2004
-        return "has a control character such as a newline or NUL; leave it out"
+    problem = character_problem(name)
+    if problem is not None:
+        return problem
     try:
         length = len(name.encode())
     except UnicodeEncodeError:
@@ -43,4 +44,17 @@ def name_problem(name: object, *, longest: int = LONGEST) -> str | None:  # noqa
         return f"has {length} bytes; at most {longest} are possible"
     if name.startswith(HIDDEN_PREFIX):
         return f"begins with {HIDDEN_PREFIX!r}, which Volary keeps for itself"
+    return None
+
+
+def character_problem(text: str) -> str | None:
+    """Return which of its characters keeps `text` from being part of a path and of an XML document
+    (Char, section 2.2 of XML 1.0), or None.
+    """
+    if text.isprintable():
+        return None
+    if any(ord(c) < 32 or ord(c) == 127 for c in text):  # noqa: PLR2004
+        return "has a control character such as a newline or NUL; leave it out"
+    if "\ufffe" in text or "\uffff" in text:
+        return "has U+FFFE or U+FFFF, which XML cannot hold; leave it out"
     return None

@@ -41,16 +41,21 @@ def read_pool_document(document: str | bytes) -> PoolSpec:
 
 
 def _parse(document: str | bytes) -> etree._Element:
-    data = document.encode() if isinstance(document, str) else document
+    try:
+        data = document.encode() if isinstance(document, str) else document
+    except UnicodeEncodeError as error:
+        raise InvalidDocument(f"the document is no text that UTF-8 can hold: {error}") from None
     if len(data) > LARGEST:
         raise InvalidDocument(f"the document has {len(data)} bytes; at most {LARGEST} are read")
-    if b"<!DOCTYPE" in data:
-        raise InvalidDocument("the document has a DOCTYPE, which a pool's has no need of")
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False)
     try:
-        return etree.fromstring(data, parser)
+        root = etree.fromstring(data, parser)
     except (etree.XMLSyntaxError, ValueError) as error:
         raise InvalidDocument(f"the document is not well-formed XML: {error}") from error
+    # Asked of the parser, which knows the document's encoding; any DOCTYPE makes an internal DTD.
+    if root.getroottree().docinfo.internalDTD is not None:
+        raise InvalidDocument("the document has a DOCTYPE, which a pool's has no need of")
+    return root
 
 
 def _text(root: etree._Element, path: str) -> str | None:

@@ -11,7 +11,11 @@ from volary.engine.pool_spec import PoolSpec
 
 
 class PoolState(IntEnum):
-    """libvirt's `virStoragePoolState`."""
+    """libvirt's `virStoragePoolState`.
+
+    No pool of type "dir" is ever DEGRADED or INACCESSIBLE: they are libvirt's, and come with the
+    pool types that have them.
+    """
 
     INACTIVE = 0
     BUILDING = 1

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 from volary.engine.errors import InvalidSpec
 from volary.engine.mode import Mode, check_id, parse_mode
-from volary.engine.names import LONGEST, check_name
+from volary.engine.names import LONGEST, character_problem, check_name
 
 POOL_TYPES = ("dir",)
 """Pool types that have a backend."""
@@ -67,12 +67,31 @@ class PoolSpec:
         return self if self.uuid is not None else replace(self, uuid=uuid4())
 
 
-def _check_target(target: str | os.PathLike[str], where: str) -> str:
-    path = os.fspath(target)
+def normal_target(target: str | os.PathLike[str]) -> str:
+    """Return a path in the form that targets have, in which one can be compared with another.
+
+    Raises `InvalidSpec` for what is no path.
+    """
+    try:
+        path = os.fspath(target)
+    except TypeError:
+        path = ""
     if not isinstance(path, str) or not path:
-        raise InvalidSpec(f"{where}: target {path!r} is no path; give an absolute one")
-    if any(ord(c) < 32 or ord(c) == 127 for c in path):  # noqa: PLR2004
-        raise InvalidSpec(f"{where}: target {path!r} has a control character; leave it out")
+        raise InvalidSpec(f"target {target!r} is no path; give an absolute one as a str or a Path")
+    path = os.path.normpath(path)
+    # POSIX lets two slashes begin something else, and normpath keeps them; Linux does not.
+    return path[1:] if path.startswith("//") else path
+
+
+def _check_target(target: str | os.PathLike[str], where: str) -> str:
+    try:
+        normal = normal_target(target)
+    except InvalidSpec as error:
+        raise InvalidSpec(f"{where}: {error}") from None
+    path = os.fspath(target)
+    problem = character_problem(path)
+    if problem is not None:
+        raise InvalidSpec(f"{where}: target {path!r} {problem}")
     if not path.startswith("/"):
         raise InvalidSpec(f"{where}: target {path!r} is relative; give an absolute path")
     try:
@@ -81,7 +100,7 @@ def _check_target(target: str | os.PathLike[str], where: str) -> str:
         raise InvalidSpec(f"{where}: target {path!r} is not valid UTF-8") from None
     if length > _LONGEST_PATH:
         raise InvalidSpec(f"{where}: target has {length} bytes; at most {_LONGEST_PATH} go")
-    return "/" + os.path.normpath(path).lstrip("/")
+    return normal
 
 
 def _check_uuid(uuid: UUID | str | None, where: str) -> UUID | None:

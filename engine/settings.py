@@ -24,10 +24,19 @@ class Settings:
     progress_interval: float = 0.05
 
     def __post_init__(self) -> None:
+        for name in ("allocators_per_pool", "deletions_per_pool", "finished_jobs_per_pool"):
+            if type(getattr(self, name)) is not int:  # a bool is none, though Python has it so
+                raise InvalidSpec(
+                    f"{name}: {getattr(self, name)!r} is no whole number; give an int"
+                )
         for name in ("allocators_per_pool", "deletions_per_pool"):
             if getattr(self, name) < 1:
                 raise InvalidSpec(f"{name}: {getattr(self, name)}; at least 1 is needed")
         if self.finished_jobs_per_pool < 0:
             raise InvalidSpec(f"finished_jobs_per_pool: {self.finished_jobs_per_pool} is negative")
+        if type(self.progress_interval) not in (int, float):
+            raise InvalidSpec(
+                f"progress_interval: {self.progress_interval!r} is no number; give seconds"
+            )
         if not self.progress_interval > 0:
             raise InvalidSpec(f"progress_interval: {self.progress_interval}; give seconds above 0")

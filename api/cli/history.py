@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -102,7 +103,9 @@ def clear_history(directory: str) -> int:
 def _replace(directory: str, jobs: Iterable[PastJob]) -> None:
     """Write the file anew: a reader sees the old one or the new one, as a whole."""
     temporary = os.path.join(directory, f".{_FILE}.new")
-    with open(temporary, "w", encoding="utf-8") as file:
+    with suppress(FileNotFoundError):  # a command that was killed left it: we hold the lock
+        os.unlink(temporary)
+    with open(temporary, "x", encoding="utf-8") as file:  # O_EXCL: no link is followed
         file.writelines(json.dumps(asdict(job)) + "\n" for job in jobs)
     os.replace(temporary, os.path.join(directory, _FILE))
 

@@ -237,9 +237,9 @@ def undefine(context: typer.Context, name: Name) -> None:
         session.ensure_inactive(pool)
         before = _document(pool, None)
         pool.undefine()
-        session.output.result(
-            f"Pool {pool.name!r} undefined; {pool.target} stays as it is.", before
-        )
+        there = os.path.lexists(pool.target)
+        rest = "stays as it is" if there else "is not there"
+        session.output.result(f"Pool {pool.name!r} undefined; {pool.target} {rest}.", before)
 
 
 @app.command()

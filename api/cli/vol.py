@@ -15,7 +15,7 @@ from volary.api.cli.progress_bar import duration
 from volary.api.cli.session import Session
 from volary.api.pool import Pool
 from volary.api.volume import Volume
-from volary.engine.errors import VolaryError
+from volary.engine.errors import InvalidSpec, VolaryError
 from volary.engine.flags import ASYNC
 from volary.engine.size import format_size, parse_size
 from volary.engine.volume_info import VolumeInfo
@@ -104,7 +104,7 @@ def create(
         owner=user_id(owner),
         group=group_id(group),
     )
-    rate = None if limit is None else parse_size(limit.removesuffix("/s"), "--limit")
+    rate = None if limit is None else _rate(limit)
     with Session(context) as session:
         where = session.pool_in_use(pool)
         began = time.monotonic()
@@ -223,6 +223,14 @@ def delete(
             session.output.document({"deleted": deleted})
         if failures:
             raise typer.Exit(status_of(failures[0]))
+
+
+def _rate(limit: str) -> int:
+    """Return bytes a second, before anything is begun that could not go on at none."""
+    rate = parse_size(limit.removesuffix("/s"), "--limit")
+    if rate == 0:
+        raise InvalidSpec("--limit: 0 is no rate; give one above it, or none for no limit")
+    return rate
 
 
 def _document(pool: Pool, volume: VolumeInfo) -> dict[str, Any]:

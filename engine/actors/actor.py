@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pykka
 
 from volary.engine.actors.mailbox import Mailbox
 from volary.engine.actors.threads import Threads
+from volary.engine.errors import InternalFailure
 
 
 class Actor(pykka.ThreadingActor):
@@ -22,4 +25,12 @@ class Actor(pykka.ThreadingActor):
         return Mailbox()
 
     def _start_actor_loop(self) -> None:
-        self._threads.run(self._actor_loop)
+        self.run_on_thread(self._actor_loop)
+
+    def run_on_thread(self, loop: Callable[[], None]) -> None:
+        """Run the actor's loop; without a thread there is no actor, and no trace of one."""
+        try:
+            self._threads.run(loop)
+        except InternalFailure:
+            pykka.ActorRegistry.unregister(self.actor_ref)
+            raise

@@ -19,6 +19,7 @@ class Assignment:
     promised: whether the pool reckons with the bytes that are done.
     confirm: whether the pool must have taken note before the job ends; a volume's operations
         need not wait for it, since who looks next finds the note in the mailbox first.
+    discard: lets go of a result that nobody takes.
     limit: bytes a second, or None.
     """
 
@@ -26,4 +27,5 @@ class Assignment:
     job: Job[Any]
     promised: bool
     confirm: bool
+    discard: Callable[[Any], None]
     limit: int | None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -67,6 +68,9 @@ class _Run:
 
     def settle(self, seconds: float) -> None:
         """End the job."""
+        self.job.context.run(self._settle, seconds)
+
+    def _settle(self, seconds: float) -> None:
         if self.error is None:
             log_end("succeeded", seconds)
             self.job.succeed(self.result)
@@ -113,7 +117,12 @@ class BatchActor(Actor):
         # The last act, as with `WorkerActor`: who waits finds this thread about to sleep.
         seconds = monotonic() - began
         for run in runs:
-            run.job.context.run(run.settle, seconds)
+            settle = partial(run.settle, seconds)
+            # What somebody's callback does must not keep the next batch waiting.
+            if run.job.has_callbacks:
+                self._threads.settle(settle)
+            else:
+                settle()
 
     def _sync(self, runs: list[_Run]) -> bool:
         """Sync what operations wait for, each descriptor once; return whether any did."""

@@ -6,6 +6,7 @@ import atexit
 import itertools
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, wait
+from contextlib import suppress
 from threading import Event, current_thread
 from typing import Any, TypeVar
 from uuid import UUID
@@ -20,7 +21,6 @@ from volary.engine.actors.pool_ref import PoolRef
 from volary.engine.actors.threads import EngineThread, Threads
 from volary.engine.definition_store import DefinitionStore
 from volary.engine.errors import ConnectionClosed, VolaryError
-from volary.engine.log import log
 from volary.engine.pool_spec import PoolSpec
 from volary.engine.progress import Progress
 from volary.engine.settings import Settings
@@ -40,18 +40,26 @@ class Engine:
     def __init__(self, state_dir: str, settings: Settings) -> None:
         """Take the state directory, bring its pools back, and start those with autostart."""
         self.state_dir = state_dir
-        self._life = Life()
         self._closers = itertools.count()
         self._is_closed = Event()
         self._job_ids = itertools.count(1)
         self._store = DefinitionStore(state_dir)
+        self._life = Life(self._store.forget)
         self._threads = Threads()
-        self._actor: pykka.ActorRef[EngineActor] = EngineActor.start(
-            self._threads, self._store, settings, self._job_ids, self._life
-        )
+        try:
+            self._actor: pykka.ActorRef[EngineActor] = EngineActor.start(
+                self._threads,
+                store=self._store,
+                settings=settings,
+                job_ids=self._job_ids,
+                life=self._life,
+                stored=self._store.load(),
+            )
+        except BaseException:
+            self._store.close()
+            raise
         # A host that forgets to close is closed at its exit.
         atexit.register(self.close)
-        self._life.watch_forks(self._store.forget)
         try:
             self._autostart()
         except BaseException:
@@ -82,8 +90,12 @@ class Engine:
 
     def add_pool(self, job: Job[Any], spec: PoolSpec, *, persistent: bool, build: bool) -> None:
         """Make a pool that is new; the job's result is made from its `PoolRef`."""
-        self._life.check()
-        self._actor.tell(m.AddPool(job, spec, persistent, build))
+        spec = spec.with_uuid()
+        ref = PoolRef(spec, self._life)
+        try:
+            self.ask(m.AddPool(job, spec, ref, persistent, build))
+        except VolaryError as error:
+            job.fail(error)
 
     def find_pool(
         self, *, name: str | None = None, uuid: UUID | None = None, target: str | None = None
@@ -131,26 +143,33 @@ class Engine:
         atexit.unregister(self.close)
         if self._life.forked:
             return
+        at_rest = False
         try:
+            self._life.close(_CLOSED)
             self._close_pools()
-            self._life.end(_CLOSED)
-            self._actor.stop()
-        except (ConnectionClosed, pykka.ActorDeadError):
-            pass  # the host stopped every actor of the process itself
+            at_rest = True
         finally:
+            # A wait that is interrupted, by a second Ctrl-C say, leaves the rest to the threads,
+            # which are daemons: what they have not undone has no name.
             self._life.end(_CLOSED)
-            self._threads.close()
-            self._store.close()
-            self._is_closed.set()
+            with suppress(pykka.ActorDeadError):
+                self._actor.stop(block=False)
+            try:
+                self._threads.close(wait=at_rest)
+            finally:
+                self._store.close()
+                self._is_closed.set()
 
     def _close_pools(self) -> None:
-        closing = []
-        for ref in self.ask(m.Close()):
-            job: Job[None] = self.job("close pool", pool=ref.name, convert=lambda _: None)
-            try:
-                ref.submit(m.ClosePool(job))
-            except VolaryError as error:
-                log().warning("a pool could not be closed", pool=ref.name, why=str(error))
-                continue
-            closing.append(job)
+        closing: list[Job[None]] = []
+        try:
+            refs = self._actor.ask(m.Close(), block=True)
+        except pykka.ActorDeadError:
+            return  # the host stopped every actor of the process itself
+        for ref in refs:
+            job: Job[None] = Job(
+                next(self._job_ids), "close pool", pool=ref.name, convert=lambda _: None
+            )
+            if ref.close(m.ClosePool(job)):
+                closing.append(job)
         wait(closing)

@@ -6,7 +6,6 @@ import itertools
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from time import monotonic
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -19,8 +18,9 @@ from volary.engine.actors.job import Job
 from volary.engine.actors.life import Life
 from volary.engine.actors.pool_actor import PoolActor
 from volary.engine.actors.pool_ref import PoolRef
+from volary.engine.actors.space_ledger import SpaceLedger
 from volary.engine.actors.threads import Threads
-from volary.engine.definition_store import DefinitionStore
+from volary.engine.definition_store import DefinitionStore, StoredPool
 from volary.engine.errors import (
     ConnectionClosed,
     InternalFailure,
@@ -29,13 +29,15 @@ from volary.engine.errors import (
     VolaryError,
 )
 from volary.engine.log import log
-from volary.engine.pool_spec import PoolSpec
 from volary.engine.settings import Settings
 
 _RESTARTS = 5
 _RESTART_WINDOW = 60.0
 """A pool that crashed more than `_RESTARTS` times in so many seconds is started inactive, without
 what it had in memory."""
+
+_RETRY_INTERVAL = 1.0
+"""Seconds until a pool is started anew that could not be."""
 
 
 class EngineActor(Actor):
@@ -44,34 +46,41 @@ class EngineActor(Actor):
     def __init__(
         self,
         threads: Threads,
+        *,
         store: DefinitionStore,
         settings: Settings,
         job_ids: itertools.count[int],
         life: Life,
+        stored: list[StoredPool],
     ) -> None:
         super().__init__(threads)
         self._life = life
+        self._stored = stored
+        self._ledger = SpaceLedger()
         self._store = store
         self._settings = settings
         self._job_ids = job_ids
         self._pools: dict[UUID, PoolRef] = {}
         self._by_name: dict[str, PoolRef] = {}
         self._by_target: dict[str, PoolRef] = {}
+        self._by_place: dict[str, PoolRef] = {}
         self._crashes: dict[UUID, deque[float]] = {}
+        self._to_restart: list[Inheritance] = []
         self._closed = False
 
     def on_start(self) -> None:
         """Bring back the pools that are defined, none of them active yet."""
-        for stored in self._store.load():
+        for stored in self._stored:
+            ref = PoolRef(stored.spec, self._life)
             try:
-                self._require_new(stored.spec)
+                self._require_new(ref)
             except PoolExists as error:
-                log().error("passed over a pool definition", pool=stored.spec.name, why=str(error))
+                log().error("passed over a pool definition", pool=ref.name, why=str(error))
                 continue
             self._start_pool(
-                PoolRef(stored.spec, self._life),
-                Inheritance(stored.spec, persistent=True, autostart=stored.autostart),
+                ref, Inheritance(stored.spec, persistent=True, autostart=stored.autostart)
             )
+        self._stored = []
 
     def on_stop(self) -> None:
         """Have everybody know that nobody starts a pool anew any more."""
@@ -81,30 +90,22 @@ class EngineActor(Actor):
         """Answer; a defect is an answer too, since nobody could start this actor anew."""
         try:
             return self._HANDLERS[type(message)](self, message)
-        except VolaryError as error:
-            if isinstance(message, m.Request):
-                raise
-            self._fail(message, error)
+        except VolaryError:
+            raise
         except Exception as error:
             log().error("the engine's actor met an error of its own", exc_info=error)
-            failure = InternalFailure(f"the engine failed on a defect of Volary: {error!r}")
-            if isinstance(message, m.Request):
-                raise failure from error
-            self._fail(message, failure)
-        return None
-
-    def _fail(self, message: Any, error: VolaryError) -> None:
-        if isinstance(message, m.AddPool):
-            self._threads.run(partial(message.job.fail, error))
+            if not isinstance(message, m.Request):
+                return None
+            raise InternalFailure(f"the engine failed on a defect of Volary: {error!r}") from error
 
     def _add_pool(self, message: m.AddPool) -> None:
         if self._closed:
             raise ConnectionClosed("the engine is being closed")
-        spec = message.spec.with_uuid()
-        self._require_new(spec)
-        ref = PoolRef(spec, self._life)
-        self._start_pool(ref, Inheritance(spec, persistent=message.persistent, autostart=False))
-        job: Job[Any] = message.job
+        ref, job = message.ref, message.job
+        self._require_new(ref)
+        self._start_pool(
+            ref, Inheritance(message.spec, persistent=message.persistent, autostart=False)
+        )
         job.returns(ref)
         ref.submit(
             m.DefinePool(job)
@@ -114,20 +115,27 @@ class EngineActor(Actor):
 
     def _start_pool(self, ref: PoolRef, inheritance: Inheritance) -> None:
         actor = PoolActor.start(
-            self._threads, self.actor_ref, self._store, self._settings, inheritance
+            self._threads,
+            self.actor_ref,
+            store=self._store,
+            settings=self._settings,
+            ledger=self._ledger,
+            inheritance=inheritance,
         )
         ref.point_to(actor)
-        self._pools[ref.uuid] = self._by_name[ref.name] = self._by_target[ref.target] = ref
+        self._pools[ref.uuid] = self._by_name[ref.name] = ref
+        self._by_target[ref.target] = self._by_place[ref.place] = ref
 
-    def _require_new(self, spec: PoolSpec) -> None:
+    def _require_new(self, ref: PoolRef) -> None:
         for what, other in (
-            (f"name {spec.name!r}", self._by_name.get(spec.name)),
-            (f"UUID {spec.uuid}", self._pools.get(spec.uuid) if spec.uuid else None),
-            (f"target {spec.target}", self._by_target.get(spec.target)),
+            (f"name {ref.name!r}", self._by_name.get(ref.name)),
+            (f"UUID {ref.uuid}", self._pools.get(ref.uuid)),
+            (f"target {ref.target}", self._by_target.get(ref.target)),
+            (f"target {ref.target}, which is {ref.place}", self._by_place.get(ref.place)),
         ):
             if other is not None:
                 raise PoolExists(
-                    f"pool {spec.name!r} cannot have the {what}: pool {other.name!r} "
+                    f"pool {ref.name!r} cannot have the {what}: pool {other.name!r} "
                     f"({other.uuid}) has it; choose another, or undefine that pool"
                 )
 
@@ -160,27 +168,47 @@ class EngineActor(Actor):
         ref.gone()
         del self._by_name[ref.name]
         del self._by_target[ref.target]
+        del self._by_place[ref.place]
         self._crashes.pop(message.uuid, None)
 
     def _pool_died(self, message: m.PoolDied) -> None:
         left = message.inheritance
-        assert left.spec.uuid is not None  # noqa: S101 - it had one
-        ref = self._pools.get(left.spec.uuid)
+        ref = self._pools.get(_uuid(left))
         if ref is None or self._closed:
+            _let_go(left)
             return
         now = monotonic()
         crashes = self._crashes.setdefault(ref.uuid, deque(maxlen=_RESTARTS))
         if len(crashes) == _RESTARTS and now - crashes[0] < _RESTART_WINDOW:
             log().error("a pool crashes again and again: it is left inactive", pool=ref.name)
+            _let_go(left)
             left = replace(left, active=None, volumes=MappingProxyType({}))
         crashes.append(now)
-        self._start_pool(ref, left)
+        self._restart(ref, left)
+
+    def _restart(self, ref: PoolRef, left: Inheritance) -> None:
+        try:
+            self._start_pool(ref, left)
+        except InternalFailure as error:  # no thread to be had
+            log().error("a pool could not be started anew yet", pool=ref.name, why=str(error))
+            self._to_restart.append(left)
+            self.actor_inbox.set_alarm(monotonic() + _RETRY_INTERVAL, m.Retry())
+            return
         if left.active is not None:
             # Its volumes are known from before; the disk has the last word.
             job: Job[None] = Job(
                 next(self._job_ids), "refresh pool", pool=ref.name, convert=lambda _: None
             )
             ref.submit(m.RefreshPool(job))
+
+    def _retry(self, _: m.Retry) -> None:
+        waiting, self._to_restart = self._to_restart, []
+        for left in waiting:
+            ref = self._pools.get(_uuid(left))
+            if ref is None or self._closed:
+                _let_go(left)
+            else:
+                self._restart(ref, left)
 
     def _close(self, _: m.Close) -> tuple[PoolRef, ...]:
         self._closed = True
@@ -192,5 +220,17 @@ class EngineActor(Actor):
         m.ListPools: _list_pools,
         m.PoolGone: _pool_gone,
         m.PoolDied: _pool_died,
+        m.Retry: _retry,
         m.Close: _close,
     }
+
+
+def _uuid(left: Inheritance) -> UUID:
+    assert left.spec.uuid is not None  # noqa: S101 - the engine gave it one
+    return left.spec.uuid
+
+
+def _let_go(left: Inheritance) -> None:
+    """Close what nobody inherits."""
+    if left.active is not None:
+        left.active.close()

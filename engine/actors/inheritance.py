@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from threading import Event
 from types import MappingProxyType
+from typing import Any
 
+from volary.engine.actors.job import Job
 from volary.engine.backends import ActivePool
 from volary.engine.pool_spec import PoolSpec
 from volary.engine.volume_info import VolumeInfo
@@ -16,6 +18,7 @@ from volary.engine.volume_info import VolumeInfo
 class Inheritance:
     """A pool's definition and, of one that was active, its volumes.
 
+    finished: its jobs that have ended.
     workers: set when the workers that still ran have ended; only then is the disk at rest.
     """
 
@@ -24,4 +27,5 @@ class Inheritance:
     autostart: bool
     active: ActivePool | None = None
     volumes: Mapping[str, VolumeInfo] = field(default_factory=lambda: MappingProxyType({}))
+    finished: tuple[Job[Any], ...] = ()
     workers: tuple[Event, ...] = ()

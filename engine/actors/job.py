@@ -88,6 +88,8 @@ class Job(concurrent.futures.Future[T]):
         self._phase = JobState.WAITING
         self._progress = Progress()
         self._steering: Steering | None = None
+        self.has_callbacks = False
+        """Whether somebody's function is called when it has ended."""
 
     def __repr__(self) -> str:
         what = f"{self.pool}/{self.volume}" if self.volume is not None else self.pool
@@ -138,6 +140,7 @@ class Job(concurrent.futures.Future[T]):
                 # It would end the thread, and keep the other callbacks from being called.
                 log().error("a callback of a job raised", job=self.id, exc_info=error)
 
+        self.has_callbacks = True
         super().add_done_callback(guarded)
 
     def cancel(self) -> bool:
@@ -184,14 +187,28 @@ class Job(concurrent.futures.Future[T]):
         return self._awaited().__await__()
 
     async def _awaited(self) -> T:
-        waiting = asyncio.wrap_future(self)
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[None] = loop.create_future()
+
+        def note() -> None:
+            if not ended.done():
+                ended.set_result(None)
+
+        def wake(_: object) -> None:
+            with suppress(RuntimeError):  # the loop was closed: nobody waits any more
+                loop.call_soon_threadsafe(note)
+
+        super().add_done_callback(wake)
         try:
-            return await asyncio.shield(waiting)
+            await asyncio.shield(ended)
         except asyncio.CancelledError:
             if not self.done():
                 self.cancel()
-                await asyncio.wait([waiting])
+                await asyncio.wait([ended])
             raise
+        if self.cancelled():
+            raise asyncio.CancelledError
+        return self.result()
 
     # What follows is for the engine.
 

@@ -73,11 +73,6 @@ class ListJobs(Request[Jobs]):
     """Which jobs has it, finished ones first?"""
 
 
-@dataclass(frozen=True, slots=True)
-class Ping(Request[None]):
-    """Are you there?"""
-
-
 # To a pool: operations.
 
 
@@ -238,15 +233,23 @@ class Idle:
     worker: ActorRef[Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """To the engine's actor from itself: try again to start the pools that could not be."""
+
+
 # To the engine, and from it.
 
 
 @dataclass(frozen=True, slots=True)
-class AddPool:
-    """Make a pool that is new: define it, or (transient) start it."""
+class AddPool(Request[None]):
+    """Make a pool that is new: define it, or (transient) start it. The answer comes when the job
+    can be steered.
+    """
 
     job: Job[Any]
     spec: PoolSpec
+    ref: PoolRef
     persistent: bool
     build: bool = False
 

@@ -20,12 +20,14 @@ from volary.engine.actors.batch_actor import BatchActor
 from volary.engine.actors.inheritance import Inheritance
 from volary.engine.actors.job import Job, JobState
 from volary.engine.actors.lane import Lane
+from volary.engine.actors.space_ledger import SpaceLedger
 from volary.engine.actors.threads import Threads
 from volary.engine.actors.worker_actor import WorkerActor
 from volary.engine.backends import ActivePool, backend_for
 from volary.engine.definition_store import DefinitionStore
 from volary.engine.errors import (
     ConnectionClosed,
+    InternalFailure,
     NoSpace,
     PoolActive,
     PoolBusy,
@@ -63,6 +65,7 @@ class _Task:
     start: Callable[[], Operation[Any]]
     done: Callable[[Any], None] = _nothing
     undone: Callable[[], None] = _nothing
+    discard: Callable[[Any], None] = _nothing
     lane: Lane | None = None
     exclusive: bool = False
     needed: int = 0
@@ -85,11 +88,14 @@ class PoolActor(Actor):
         self,
         threads: Threads,
         engine: pykka.ActorRef[Any],
+        *,
         store: DefinitionStore,
         settings: Settings,
+        ledger: SpaceLedger,
         inheritance: Inheritance,
     ) -> None:
         super().__init__(threads)
+        self._ledger = ledger
         self._engine = engine
         self._store = store
         self._settings = settings
@@ -103,9 +109,12 @@ class PoolActor(Actor):
         self._held: dict[str, Job[Any]] = {}  # by volume's name: who creates or deletes it
         self._tasks: dict[int, _Task] = {}
         self._exclusive: _Task | None = None
+        self._setting_autostart: Job[Any] | None = None
         self._scans: dict[int, _Scan] = {}
         self._promised = 0
-        self._finished: deque[Job[Any]] = deque(maxlen=settings.finished_jobs_per_pool)
+        self._finished: deque[Job[Any]] = deque(
+            inheritance.finished, maxlen=settings.finished_jobs_per_pool
+        )
         self._allocators = Lane(settings.allocators_per_pool)
         self._deletions = Lane(settings.deletions_per_pool)
         self._idle_workers: list[pykka.ActorRef[BatchActor]] = []
@@ -153,7 +162,7 @@ class PoolActor(Actor):
             PoolState.RUNNING,
             space.capacity,
             space.capacity - space.available,
-            max(0, space.available - self._promised),
+            max(0, space.available - self._ledger.promised(self._active.device)),
         )
 
     def _list_volumes(self, _: m.ListVolumes) -> tuple[VolumeInfo, ...]:
@@ -177,9 +186,6 @@ class PoolActor(Actor):
     def _list_jobs(self, _: m.ListJobs) -> tuple[Job[Any], ...]:
         return (*self._finished, *(task.job for task in self._tasks.values()))
 
-    def _ping(self, _: m.Ping) -> None:
-        """Show that the mailbox is read."""
-
     # Operations on the pool.
 
     def _command(self, command: m.PoolCommand) -> None:
@@ -189,6 +195,7 @@ class PoolActor(Actor):
                 raise PoolBusy(f"pool {self._spec.name!r} is being closed with its engine")
             self._HANDLERS[type(command)](self, command)
         except VolaryError as error:
+            self._finished.append(command.job)
             self._refuse(command, error)
             if isinstance(command, m.StartPool) and command.new:
                 self._vanish()
@@ -206,6 +213,7 @@ class PoolActor(Actor):
     def _undefine(self, message: m.UndefinePool) -> None:
         self._require_stopped("undefine it")
         self._require_persistent("undefine it")
+        self._require_idle("undefine it")
         self._begin(
             _Task(
                 message.job,
@@ -217,18 +225,21 @@ class PoolActor(Actor):
 
     def _set_autostart(self, message: m.SetAutostart) -> None:
         self._require_persistent("let it start with the engine")
+        self._require_free()
+        if self._setting_autostart is not None:
+            number = self._setting_autostart.id
+            raise PoolBusy(f"pool {self._spec.name!r}: job {number} is setting autostart; wait")
+
+        def undone() -> None:
+            self._setting_autostart = None
 
         def done(_: object) -> None:
+            self._setting_autostart = None
             self._autostart = message.on
 
-        self._begin(
-            _Task(
-                message.job,
-                partial(self._store.set_autostart, self._spec, on=message.on),
-                done=done,
-                exclusive=True,
-            )
-        )
+        self._setting_autostart = message.job
+        work = partial(self._store.set_autostart, self._spec, on=message.on)
+        self._begin(_Task(message.job, work, done=done, undone=undone))
 
     def _build(self, message: m.BuildPool) -> None:
         self._require_stopped("build it")
@@ -258,6 +269,7 @@ class PoolActor(Actor):
                 start,
                 done=done,
                 undone=self._vanish if message.new else _nothing,
+                discard=lambda result: result[0].close(),
                 exclusive=True,
             )
         )
@@ -312,13 +324,14 @@ class PoolActor(Actor):
         spec, job = message.spec, message.job
         name = spec.name
         if name in self._held:
-            raise self._exists_or_busy(name)
+            raise self._held_error(name)
         if name in self._volumes:
             raise VolumeExists(
                 f"pool {self._spec.name!r} has a volume {name!r} already; "
                 "choose another name, or delete it first"
             )
-        self._require_space(spec.allocation, name)
+        if spec.allocation:
+            self._require_space(active, spec.allocation, name)
 
         def done(info: VolumeInfo) -> None:
             self._release(name)
@@ -340,13 +353,9 @@ class PoolActor(Actor):
         active = self._require_active()
         self._require_free()
         name = message.name
-        if name in self._held:
-            holder = self._held[name]
-            raise VolumeBusy(
-                f"volume {name!r} of pool {self._spec.name!r} is held by job {holder.id} "
-                f"({holder.operation}); cancel that job or wait for it"
-            )
         self._known_volume(name)
+        if name in self._held:
+            raise self._held_error(name)
 
         def done(_: object) -> None:
             self._release(name)
@@ -376,8 +385,7 @@ class PoolActor(Actor):
             self._require_free()
             self._exclusive = task
         self._tasks[task.job.id] = task
-        task.promised = task.needed
-        self._promised += task.promised
+        self._promise(task, task.needed)
         if task.lane is None:
             self._spawn(task)
         else:
@@ -388,25 +396,45 @@ class PoolActor(Actor):
         """Give waiting jobs to the lane's free workers."""
         while job_ids := lane.take():
             tasks = [self._tasks[job_id] for job_id in job_ids]
-            if lane is not self._quick:
+            if lane is self._quick:
+                self._spawn_together(tasks)
+            else:
                 self._spawn(tasks[0])
-                continue
+
+    def _spawn_together(self, tasks: list[_Task]) -> None:
+        try:
             worker = (
                 self._idle_workers.pop()
                 if self._idle_workers
                 else BatchActor.start(self._threads, self.actor_ref)
             )
+        except InternalFailure as error:
+            self._quick.leave()
             for task in tasks:
-                task.worker = worker
-            worker.tell(m.Batch(tuple(self._assignment(task) for task in tasks)))
+                self._give_up(task, error)
+            return
+        for task in tasks:
+            task.worker = worker
+        worker.tell(m.Batch(tuple(self._assignment(task) for task in tasks)))
 
     def _spawn(self, task: _Task) -> None:
-        task.worker = WorkerActor.start(
-            self._threads,
-            self.actor_ref,
-            self._assignment(task),
-            self._settings.progress_interval,
-        )
+        try:
+            task.worker = WorkerActor.start(
+                self._threads,
+                self.actor_ref,
+                self._assignment(task),
+                self._settings.progress_interval,
+            )
+        except InternalFailure as error:
+            if task.lane is not None:
+                task.lane.leave()
+            self._give_up(task, error)
+
+    def _give_up(self, task: _Task, error: VolaryError) -> None:
+        """Fail a job that no worker could be had for."""
+        self._forget(task.job.id).undone()
+        self._threads.settle(partial(task.job.fail, error))
+        self._close_if_idle()
 
     def _assignment(self, task: _Task) -> Assignment:
         return Assignment(
@@ -414,6 +442,7 @@ class PoolActor(Actor):
             job=task.job,
             promised=task.needed > 0,
             confirm=task.lane is None,
+            discard=task.discard,
             limit=task.limit,
         )
 
@@ -453,7 +482,7 @@ class PoolActor(Actor):
 
     def _forget(self, job_id: int) -> _Task:
         task = self._tasks.pop(job_id)
-        self._promised -= task.promised
+        self._promise(task, 0)
         if task.exclusive:
             self._exclusive = None
         self._finished.append(task.job)
@@ -463,9 +492,16 @@ class PoolActor(Actor):
         """Bytes that are on disk are no longer promised: the file system counts them itself."""
         task = self._tasks.get(message.job_id)
         if task is not None:
-            left = max(0, task.needed - message.taken)
-            self._promised += left - task.promised
-            task.promised = left
+            self._promise(task, max(0, task.needed - message.taken))
+
+    def _promise(self, task: _Task, size: int) -> None:
+        """Have `size` bytes promised to the task."""
+        if size == task.promised:
+            return
+        self._promised += size - task.promised
+        task.promised = size
+        if self._active is not None:
+            self._ledger.promise(self._active.device, self._active.uuid, self._promised)
 
     def _steer_job(self, message: m.SteerJob) -> None:
         task = self._tasks.get(message.job_id)
@@ -480,7 +516,7 @@ class PoolActor(Actor):
                 if task.lane is not None:
                     task.lane.drop(task.job.id)
                 self._forget(message.job_id).undone()
-                self._threads.run(task.job.end_cancelled)
+                self._threads.settle(task.job.end_cancelled)
                 self._close_if_idle()
             case m.Pause():
                 if task.lane is not None:
@@ -528,16 +564,15 @@ class PoolActor(Actor):
                 f"pool {self._spec.name!r} has jobs: {jobs}; cancel them or wait, to {wish}"
             )
 
-    def _require_space(self, needed: int, name: str) -> None:
-        if not needed:
-            return
-        available = self._require_active().space().available
-        if needed > available - self._promised:
-            promised = (
-                f", of which {format_size(self._promised)} are promised to jobs"
-                if self._promised
-                else ""
-            )
+    def _require_space(self, active: ActivePool, needed: int, name: str) -> None:
+        ledger = self._ledger
+        available = active.space().available
+        # The promise is made before it is checked: see SpaceLedger.
+        ledger.promise(active.device, active.uuid, self._promised + needed)
+        others = ledger.promised(active.device) - needed
+        if needed > available - others:
+            ledger.promise(active.device, active.uuid, self._promised)
+            promised = f", of which {format_size(others)} are promised to jobs" if others else ""
             raise NoSpace(
                 f"volume {name!r} needs {format_size(needed)}, but pool {self._spec.name!r} has "
                 f"{format_size(available)} free{promised}; delete something, or allocate less"
@@ -551,7 +586,7 @@ class PoolActor(Actor):
             raise VolumeNotFound(f"pool {self._spec.name!r} has no volume {name!r}{hint}")
         return info
 
-    def _exists_or_busy(self, name: str) -> VolaryError:
+    def _held_error(self, name: str) -> VolaryError:
         job = self._held[name]
         if name in self._volumes:
             return VolumeBusy(
@@ -589,7 +624,7 @@ class PoolActor(Actor):
         if active is not None:
             active.close()
         self.stop()
-        self._threads.run(partial(job.succeed, None))
+        self._threads.settle(partial(job.succeed, None))
 
     def _die(self, error: Exception) -> PoolCrashed:
         """Fail whatever waits on the pool, have it started anew, and return what to say of it."""
@@ -599,6 +634,7 @@ class PoolActor(Actor):
         )
         crash.__cause__ = error
         log().error("a pool crashed", pool=self._spec.name, exc_info=error)
+        jobs = [task.job for task in self._tasks.values()]
         workers = self._abort_tasks(crash)
         self._engine.tell(
             m.PoolDied(
@@ -608,6 +644,7 @@ class PoolActor(Actor):
                     self._autostart,
                     self._active,
                     MappingProxyType(self._volumes),
+                    (*self._finished, *jobs),
                     workers,
                 )
             )
@@ -620,12 +657,17 @@ class PoolActor(Actor):
         workers = []
         for task in self._tasks.values():
             if task.worker is None:
-                self._threads.run(partial(task.job.fail, error))
+                self._threads.settle(partial(task.job.fail, error))
                 continue
             workers.append(task.worker.actor_stopped)
             with suppress(pykka.ActorDeadError):  # it has just ended
                 task.worker.tell(m.Abort(error))
         self._tasks.clear()
+        if self._closing is not None:
+            self._threads.settle(partial(self._closing.fail, error))
+            self._closing = None
+        if self._active is not None:
+            self._ledger.promise(self._active.device, self._active.uuid, 0)
         for worker in self._idle_workers:
             self._dismiss(worker)
         self._idle_workers.clear()
@@ -635,7 +677,7 @@ class PoolActor(Actor):
         """Answer `message` with an error, in the way that its sender waits for."""
         if isinstance(message, m.PoolCommand | m.ClosePool):
             # A job ends on a worker's thread: what its callbacks do must not be the pool's worry.
-            self._threads.run(partial(message.job.fail, error))
+            self._threads.settle(partial(message.job.fail, error))
         elif isinstance(message, m.Request) and not isinstance(message, m.Ended):
             raise error
 
@@ -667,7 +709,6 @@ class PoolActor(Actor):
         m.FindVolume: _find_volume,
         m.InspectVolume: _inspect_volume,
         m.ListJobs: _list_jobs,
-        m.Ping: _ping,
         m.DefinePool: _define,
         m.UndefinePool: _undefine,
         m.SetAutostart: _set_autostart,

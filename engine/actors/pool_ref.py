@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from typing import Any, TypeVar
 from uuid import UUID
@@ -27,6 +28,8 @@ class PoolRef:
         self.name = spec.name
         self.uuid: UUID = spec.uuid
         self.target = spec.target
+        # Two pools must not be one directory, by a link: a file would have two keys and owners.
+        self.place = os.path.realpath(spec.target)
         self._life = life
         self._actor: pykka.ActorRef[Any] | None = None
         self._gone = False
@@ -43,7 +46,7 @@ class PoolRef:
             raise self._unreachable() from None
         return answer
 
-    def submit(self, command: m.PoolCommand | m.ClosePool) -> None:
+    def submit(self, command: m.PoolCommand) -> None:
         """Have an operation begun; its job tells the outcome."""
         command.job.submitted(self)
         self._tell(command)
@@ -77,7 +80,7 @@ class PoolRef:
 
     def check(self) -> None:
         """Raise `ConnectionClosed` when nobody will ever end the job."""
-        self._life.check()
+        self._life.check_jobs()
 
     def cancel(self, job_id: int) -> None:
         """Have the job undone and ended."""
@@ -95,7 +98,17 @@ class PoolRef:
         """Have the job do at most `rate` bytes a second."""
         self._tell(m.SteerJob(job_id, m.Limit(rate)))
 
-    # For the engine's actor.
+    # For the engine.
+
+    def close(self, message: m.ClosePool) -> bool:
+        """Have the pool closed, though no call is taken any more; return whether it is there."""
+        if self._actor is None or self._gone:
+            return False
+        try:
+            self._actor.tell(message)
+        except pykka.ActorDeadError:
+            return False
+        return self._actor.is_alive()
 
     def point_to(self, actor: pykka.ActorRef[Any]) -> None:
         """Be the address of `actor` from now on."""

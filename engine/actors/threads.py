@@ -8,6 +8,8 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import TypeAlias
 
+from volary.engine.errors import InternalFailure
+
 _Call: TypeAlias = Callable[[], None]
 
 
@@ -33,7 +35,7 @@ class Threads:
         self._closed = False
 
     def run(self, call: _Call) -> None:
-        """Run `call` on a thread of its own."""
+        """Run `call` on a thread of its own; raises `InternalFailure` when there is none."""
         try:
             calls = self._idle.pop()
         except IndexError:
@@ -43,9 +45,12 @@ class Threads:
             thread = EngineThread(
                 target=self._loop, args=(calls,), name=f"volary-{next(self._numbers)}", daemon=True
             )
-            self._all.add(thread)
             calls.put(call)
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError as error:  # the system's or a container's bound on threads
+                raise InternalFailure(f"no thread could be started: {error}") from error
+            self._all.add(thread)
         else:
             calls.put(call)
 
@@ -60,11 +65,22 @@ class Threads:
                 break
         self._all.discard(threading.current_thread())
 
-    def close(self) -> None:
+    def settle(self, call: _Call) -> None:
+        """Run `call`, which ends a job, on a thread of its own: what a job's callbacks do must not
+        be an actor's worry. Where there is no thread to be had, run it here all the same.
+        """
+        try:
+            self.run(call)
+        except InternalFailure:
+            call()
+
+    def close(self, *, wait: bool) -> None:
         """End the idle threads, and wait for the rest, whose actors were stopped before."""
         self._closed = True
         while self._idle:
             self._idle.pop().put(None)
+        if not wait:
+            return
         for thread in list(self._all):
             if thread is not threading.current_thread():
                 thread.join()

@@ -25,7 +25,7 @@ from volary.engine.actors.messages import (
     Step,
 )
 from volary.engine.actors.threads import Threads
-from volary.engine.errors import ConnectionClosed, VolaryError
+from volary.engine.errors import ConnectionClosed, PoolCrashed, VolaryError
 from volary.engine.log import log
 from volary.engine.progress import Done, Operation, RateMeter, Sync
 
@@ -62,7 +62,7 @@ class WorkerActor(Actor):
         self._due = self._told = self._space_told = self._began = 0.0
 
     def _start_actor_loop(self) -> None:
-        self._threads.run(partial(self._job.context.run, self._actor_loop))
+        self.run_on_thread(partial(self._job.context.run, self._actor_loop))
 
     def on_start(self) -> None:
         """Begin with the first extent, unless a message came before."""
@@ -163,6 +163,7 @@ class WorkerActor(Actor):
         self._tell(monotonic())
         failure = self._tell_end(Ended(self._job.id, succeeded=True, result=result))
         if failure is not None:
+            self._assignment.discard(result)
             self._end("failed", partial(self._job.fail, failure), failure)
         else:
             self._end("succeeded", partial(self._job.succeed, result))
@@ -195,7 +196,12 @@ class WorkerActor(Actor):
             else:
                 self._pool.tell(ended)
         except pykka.ActorDeadError:
-            pass  # it crashed; the one started in its place looks at what is on disk
+            # What a volume's operation did is on disk, and the pool that is started in this one's
+            # place looks there; what one of the pool itself did, nobody took note of.
+            if self._assignment.confirm:
+                return PoolCrashed(
+                    f"pool {self._job.pool!r} crashed or was closed before it took note; try again"
+                )
         except VolaryError as error:
             return error
         return None

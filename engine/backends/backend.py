@@ -51,6 +51,11 @@ class ActivePool(ABC):
         assert self.spec.uuid is not None  # noqa: S101 - for the type checker
         return self.spec.uuid
 
+    @property
+    @abstractmethod
+    def device(self) -> int:
+        """The file system that the volumes take space from: its device number (stat(2))."""
+
     @abstractmethod
     def stop(self) -> Operation[None]:
         """Undo `start`: unmount, deactivate, close; the volumes stay."""

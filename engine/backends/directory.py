@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import suppress
 
 from volary.engine.backends.backend import ActivePool, Backend
 from volary.engine.backends.new_file import NewFile, is_hidden, remove_orphan
@@ -15,7 +16,7 @@ from volary.engine.errors import (
     VolumeNotFound,
     from_os_error,
 )
-from volary.engine.file_system import NameSync, name_sync
+from volary.engine.file_system import NameSync, name_sync, sync_directory
 from volary.engine.formats import raw
 from volary.engine.log import log
 from volary.engine.names import name_problem
@@ -38,26 +39,35 @@ class DirectoryBackend(Backend):
         yield Done()
         spec = self.spec
         doing = f"building pool {spec.name!r} at {spec.target}"
-        made = False
+        made: list[str] = []
         try:
-            os.makedirs(os.path.dirname(spec.target), exist_ok=True)
-            try:
-                os.mkdir(spec.target, 0o700)
-                made = True
-            except FileExistsError:
-                if not os.path.isdir(spec.target):
-                    raise TargetUnusable(
-                        f"{doing}: it exists and is no directory; remove it or choose another"
-                    ) from None
-            if made or spec.mode is not None:
-                os.chmod(spec.target, _DEFAULT_MODE if spec.mode is None else spec.mode)
+            self._make_directories(made, doing)
+            # The owner first: chown(2) may clear bits of the mode.
             if spec.owner is not None or spec.group is not None:
                 os.chown(spec.target, _or_same(spec.owner), _or_same(spec.group))
-            _sync_directory(os.path.dirname(spec.target))
-        except OSError as error:
-            if made:
-                os.rmdir(spec.target)
-            raise from_os_error(error, doing) from error
+            if spec.target in made or spec.mode is not None:
+                os.chmod(spec.target, _DEFAULT_MODE if spec.mode is None else spec.mode)
+            for path in made:
+                sync_directory(os.path.dirname(path))
+        except (OSError, TargetUnusable) as error:
+            for path in reversed(made):
+                with suppress(OSError):  # what went wrong first is what is told
+                    os.rmdir(path)
+            if isinstance(error, OSError):
+                raise from_os_error(error, doing) from error
+            raise
+
+    def _make_directories(self, made: list[str], doing: str) -> None:
+        """Make those that are missing, from the top, and note each one in `made`."""
+        target = self.spec.target
+        for path in _missing(target):
+            with suppress(FileExistsError):  # somebody made it meanwhile
+                os.mkdir(path, 0o700 if path == target else 0o777)
+                made.append(path)
+        if not os.path.isdir(target):
+            raise TargetUnusable(
+                f"{doing}: it exists and is no directory; remove it or choose another"
+            )
 
     def start(self) -> Operation[ActivePool]:
         """Open the target."""
@@ -86,7 +96,7 @@ class DirectoryBackend(Backend):
         spec = self.spec
         try:
             os.rmdir(spec.target)
-            _sync_directory(os.path.dirname(spec.target))
+            sync_directory(os.path.dirname(spec.target))
         except FileNotFoundError:
             raise TargetUnusable(
                 f"pool {spec.name!r}: target {spec.target} is missing already"
@@ -107,6 +117,12 @@ class OpenDirectory(ActivePool):
         super().__init__(spec)
         self._fd = fd
         self._name_sync = sync
+        self._device = os.fstat(fd).st_dev
+
+    @property
+    def device(self) -> int:
+        """The directory's device."""
+        return self._device
 
     def stop(self) -> Operation[None]:
         """Close the directory."""
@@ -182,10 +198,11 @@ class OpenDirectory(ActivePool):
         """Create a raw file: unnamed or hidden until it is whole and synced."""
         try:
             with NewFile(self._fd, mode=_DEFAULT_VOLUME_MODE) as file:
-                if spec.mode is not None:
-                    os.fchmod(file.fd, spec.mode)
+                # The owner first: chown(2) clears the set-user-ID and set-group-ID bits.
                 if spec.owner is not None or spec.group is not None:
                     os.fchown(file.fd, _or_same(spec.owner), _or_same(spec.group))
+                if spec.mode is not None:
+                    os.fchmod(file.fd, spec.mode)
                 yield from raw.create(
                     file.fd,
                     capacity=spec.capacity,
@@ -270,9 +287,10 @@ def _or_same(number: int | None) -> int:
     return -1 if number is None else number  # chown(2): -1 leaves the id as it is
 
 
-def _sync_directory(path: str) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+def _missing(path: str) -> list[str]:
+    """Return the path and those above it that are not there, the uppermost first."""
+    missing: list[str] = []
+    while not os.path.lexists(path):
+        missing.insert(0, path)
+        path = os.path.dirname(path)
+    return missing

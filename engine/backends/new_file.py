@@ -24,7 +24,7 @@ class NewFile:
 
     Where the file system has O_TMPFILE the file has no name at all, so that a crash leaves
     nothing. Elsewhere it has a hidden name and an flock(2) that dies with its maker, by which
-    `remove_orphans` knows what a crash left.
+    `remove_orphan` knows what a crash left.
     """
 
     def __init__(self, dir_fd: int, *, mode: int = 0o600) -> None:
@@ -129,6 +129,9 @@ def is_hidden(name: str) -> bool:
 def remove_orphan(dir_fd: int, name: str) -> bool:
     """Remove the hidden file `name` if its maker is gone; return whether it was removed."""
     try:
+        # Asked before it is opened: to open a FIFO or a device may wake somebody.
+        if not stat.S_ISREG(os.stat(name, dir_fd=dir_fd, follow_symlinks=False).st_mode):
+            return False
         fd = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=dir_fd)
     except OSError:  # gone, or nothing that a maker of ours could have left
         return False

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -89,8 +90,9 @@ def test_a_pool_is_found_by_name_uuid_and_target(
         conn.pool(str(pool.uuid)),
         conn.pool_by_target(target),
         conn.pool_by_target(f"{target}/"),
+        conn.pool_by_target(f"/{target}"),
     ]
-    assert found == [pool] * 5
+    assert found == [pool] * 6
 
 
 @pytest.mark.parametrize("name", ["nothing", str(UUID(int=5)), ""])
@@ -102,6 +104,7 @@ def test_a_pool_that_is_not_there_is_not_found(conn: volary.Connection, name: st
 def test_a_volume_is_found_by_path_and_key(conn: volary.Connection, pool: volary.Pool) -> None:
     volume = pool.create_volume(volary.VolumeSpec("a", capacity=1))
     assert conn.volume(path=volume.path) == volume
+    assert conn.volume(path=f"/{volume.path}") == volume
     assert conn.volume(key=volume.key) == volume
 
 
@@ -213,3 +216,120 @@ def test_the_session_keeps_its_state_where_the_user_does(monkeypatch: pytest.Mon
     monkeypatch.setenv("XDG_STATE_HOME", "/somewhere/state")
     assert default_state_dir("volary:///session") == "/somewhere/state/volary"
     assert default_state_dir("volary:///system") == "/var/lib/volary"
+
+
+def test_a_target_that_is_another_pools_by_a_link_is_refused(
+    conn: volary.Connection, pool: volary.Pool, target: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to(target)
+    with pytest.raises(volary.PoolExists, match=f"which is {target}: pool 'images'"):
+        conn.create_pool(volary.PoolSpec("other", target=tmp_path / "link"))
+
+
+def test_space_promised_in_one_pool_is_not_promised_in_another(
+    conn: volary.Connection, pool: volary.Pool, tmp_path: Path
+) -> None:
+    other = conn.create_pool(
+        volary.PoolSpec("other", target=tmp_path / "other"), volary.PoolStart.BUILD
+    )
+    blockers = [
+        pool.create_volume(
+            volary.VolumeSpec(f"b{i}", capacity="256 MiB", preallocation="full"), volary.ASYNC
+        )
+        for i in range(8)
+    ]
+    for job in blockers:
+        job.pause()
+    size = pool.info().available * 6 // 10
+    spec = volary.VolumeSpec("a", capacity=size, allocation=size)
+    waiting = pool.create_volume(spec, volary.ASYNC)
+    pool.info()  # each pool has a mailbox of its own: have this one read its mail first
+    with pytest.raises(volary.NoSpace, match="are promised to jobs"):
+        other.create_volume(spec)
+    assert other.info().available < size
+    for job in (waiting, *blockers):
+        job.cancel()
+    assert other.info().available > size
+
+
+def test_autostart_is_set_while_volumes_are_created(tmp_path: Path) -> None:
+    with volary.open(state_dir=tmp_path / "state") as conn:
+        pool = conn.define_pool(spec(tmp_path))
+        pool.start(volary.PoolStart.BUILD)
+        jobs = []
+        for number in range(50):
+            pool.autostart = bool(number % 2)
+            jobs.append(
+                pool.create_volume(volary.VolumeSpec(f"v{number}", capacity=1), volary.ASYNC)
+            )
+        assert [job.exception() for job in jobs] == [None] * 50
+
+
+def test_calls_during_a_close_say_that_it_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conn = volary.open(state_dir=tmp_path / "state")
+    pools = [conn.create_pool(spec(tmp_path, name), volary.PoolStart.BUILD) for name in ("p", "q")]
+    met: set[type] = set()
+
+    def look(_: object) -> None:
+        for pool in pools:
+            try:
+                pool.volumes()
+            except volary.VolaryError as error:
+                met.add(type(error))
+
+    job = pools[0].create_volume(
+        volary.VolumeSpec("a", capacity="64 MiB", preallocation="full"), volary.ASYNC
+    )
+    job.pause()
+    job.add_done_callback(look)
+    conn.close()
+    assert met == {volary.ConnectionClosed}
+
+
+def test_a_close_that_is_interrupted_does_not_hang(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conn = volary.open(state_dir=tmp_path / "state")
+    conn.create_pool(spec(tmp_path), volary.PoolStart.BUILD)
+
+    def interrupt(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("volary.engine.actors.engine.wait", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            conn.close()
+    conn.close()
+    volary.open(state_dir=tmp_path / "state").close()
+
+
+def test_a_relative_path_is_no_pools_target(conn: volary.Connection, pool: volary.Pool) -> None:
+    with pytest.raises(volary.PoolNotFound):
+        conn.pool_by_target(pool.target.lstrip("/"))
+
+
+def test_a_pool_whose_name_begins_with_a_dot_comes_back_after_a_restart(tmp_path: Path) -> None:
+    with volary.open(state_dir=tmp_path / "state") as conn:
+        conn.define_pool(spec(tmp_path, ".hid"))
+    with volary.open(state_dir=tmp_path / "state") as conn:
+        assert [pool.name for pool in conn.pools()] == [".hid"]
+
+
+@pytest.mark.parametrize(
+    ("call", "instead"),
+    [
+        (lambda conn: conn.pool(5), "give its name as a str, or its UUID"),
+        (lambda conn: conn.pool_by_target(None), "target None is no path; give an absolute one"),
+        (lambda conn: conn.define_pool(None), "give a volary.PoolSpec"),
+        (lambda conn: conn.create_pool(None), "give a volary.PoolSpec"),
+        (lambda conn: conn.create_pool(b"<pool/>"), "libvirt's document as a str"),
+        (lambda conn: conn.create_pool("<pool/>", "x"), "flags 'x' are none; give those of"),
+    ],
+)
+def test_what_is_of_the_wrong_kind_is_refused_saying_what_to_give(
+    conn: volary.Connection, call: Callable[[volary.Connection], object], instead: str
+) -> None:
+    with pytest.raises(volary.InvalidSpec, match=instead):
+        call(conn)

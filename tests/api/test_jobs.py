@@ -15,7 +15,7 @@ import volary
 MIB = 1 << 20
 
 
-def long(name: str = "long", mebibytes: int = 64) -> volary.VolumeSpec:
+def long(name: str = "long", mebibytes: int = 128) -> volary.VolumeSpec:
     return volary.VolumeSpec(name, capacity=mebibytes * MIB, preallocation="full")
 
 
@@ -240,3 +240,32 @@ def test_a_jobs_log_lines_bear_its_name_and_its_callers_context(
     (line,) = [r.getMessage() for r in caplog.records if "job succeeded" in r.getMessage()]
     for part in (f"job={job.id}", "pool='images'", "volume='long'", "request='r-17'"):
         assert part in line
+
+
+def test_a_slow_callback_holds_nobody_elses_creation_up(pool: volary.Pool) -> None:
+    go_on = threading.Event()
+    job = pool.create_volume(volary.VolumeSpec("a", capacity=1), volary.ASYNC)
+    job.add_done_callback(lambda _: go_on.wait(30))
+    for number in range(20):
+        slow = pool.create_volume(volary.VolumeSpec(f"s{number}", capacity=1), volary.ASYNC)
+        slow.add_done_callback(lambda _: go_on.wait(30))
+        pool.create_volume(volary.VolumeSpec(f"v{number}", capacity=1))
+    go_on.set()
+
+
+def test_a_refused_job_is_remembered(conn: volary.Connection, pool: volary.Pool) -> None:
+    pool.create_volume(volary.VolumeSpec("a", capacity=1))
+    job = pool.create_volume(volary.VolumeSpec("a", capacity=1), volary.ASYNC)
+    concurrent.futures.wait([job])
+    assert conn.job(job.id) is job
+
+
+def test_a_pools_own_job_can_be_steered_at_once(conn: volary.Connection, tmp_path: Path) -> None:
+    for number in range(20):
+        job = conn.create_pool(
+            volary.PoolSpec(f"p{number}", target=tmp_path / f"p{number}"),
+            volary.PoolStart.BUILD | volary.ASYNC,
+        )
+        job.pause()
+        assert job.cancel() == job.cancelled()
+        assert job.done()

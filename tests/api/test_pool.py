@@ -88,7 +88,7 @@ def test_a_refresh_finds_what_came_and_went(pool: volary.Pool, target: Path) -> 
 
 def test_everything_else_goes_on_while_an_allocation_runs(pool: volary.Pool, target: Path) -> None:
     pool.create_volume(volary.VolumeSpec("a", capacity=1))
-    job = pool.create_volume(full("long", 64), volary.ASYNC)
+    job = pool.create_volume(full("long", 256), volary.ASYNC)
     job.pause()
     pool.refresh()
     assert pool.volume("a").info().capacity == 1
@@ -103,7 +103,7 @@ def test_everything_else_goes_on_while_an_allocation_runs(pool: volary.Pool, tar
 
 
 def test_a_pool_is_not_stopped_while_jobs_run(pool: volary.Pool) -> None:
-    job = pool.create_volume(full("long", 64), volary.ASYNC)
+    job = pool.create_volume(full("long", 256), volary.ASYNC)
     job.pause()
     with pytest.raises(volary.PoolBusy, match=f"jobs: {job.id} \\(create volume\\)"):
         pool.stop()
@@ -118,7 +118,7 @@ def test_space_promised_to_a_job_is_not_promised_to_another(pool: volary.Pool) -
     available = pool.info().available
     settings_width = 8
     blockers = [
-        pool.create_volume(full(f"blocker{i}", 16), volary.ASYNC) for i in range(settings_width)
+        pool.create_volume(full(f"blocker{i}", 256), volary.ASYNC) for i in range(settings_width)
     ]
     for job in blockers:
         job.pause()
@@ -145,7 +145,7 @@ def test_allocators_are_bounded_and_the_rest_wait_in_order(tmp_path: Path, targe
     settings = volary.Settings(allocators_per_pool=2)
     with volary.open(state_dir=tmp_path / "state", settings=settings) as conn:
         pool = conn.create_pool(volary.PoolSpec("p", target=target), volary.PoolStart.BUILD)
-        jobs = [pool.create_volume(full(f"v{i}", 16), volary.ASYNC) for i in range(5)]
+        jobs = [pool.create_volume(full(f"v{i}", 64), volary.ASYNC) for i in range(5)]
         for job in jobs[:2]:
             job.pause()
         pool.info()
@@ -165,7 +165,7 @@ def test_a_sparse_creation_does_not_wait_behind_allocations(tmp_path: Path, targ
     settings = volary.Settings(allocators_per_pool=1)
     with volary.open(state_dir=tmp_path / "state", settings=settings) as conn:
         pool = conn.create_pool(volary.PoolSpec("p", target=target), volary.PoolStart.BUILD)
-        long = pool.create_volume(full("long", 64), volary.ASYNC)
+        long = pool.create_volume(full("long", 256), volary.ASYNC)
         long.pause()
         pool.create_volume(volary.VolumeSpec("sparse", capacity="1 TiB"))
         assert not long.done()

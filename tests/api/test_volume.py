@@ -117,3 +117,25 @@ def test_volumes_are_equal_by_key(pool: volary.Pool) -> None:
     volume = pool.create_volume(volary.VolumeSpec("a", capacity=1))
     assert {volume, pool.volume("a")} == {volume}
     assert volume != pool.create_volume(volary.VolumeSpec("b", capacity=1))
+
+
+@pytest.mark.parametrize("spec", [None, "a.raw", {"name": "a"}])
+def test_a_creation_from_what_is_no_spec_says_what_to_give(pool: volary.Pool, spec: Any) -> None:
+    with pytest.raises(volary.InvalidSpec, match=r"give a volary\.VolumeSpec"):
+        pool.create_volume(spec)
+
+
+def test_flags_that_are_none_are_refused(pool: volary.Pool) -> None:
+    wrong: Any = "x"
+    with pytest.raises(volary.InvalidSpec, match=r"create volume: flags 'x' .*VolumeCreate"):
+        pool.create_volume(volary.VolumeSpec("a", capacity=1), wrong)
+
+
+@pytest.mark.parametrize("more", [volary.VolumeCreate.NONE, volary.ASYNC])
+def test_a_raw_volume_has_no_metadata_to_preallocate(
+    pool: volary.Pool, target: Path, more: int
+) -> None:
+    flags = volary.VolumeCreate.PREALLOCATE_METADATA | more
+    with pytest.raises(volary.InvalidSpec, match=r"qcow2's.* 'falloc' or 'full'"):
+        pool.create_volume(volary.VolumeSpec("a", capacity=MIB), flags)
+    assert os.listdir(target) == []

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from uuid import uuid4
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from volary.engine.definition_store import DefinitionStore
 from volary.engine.errors import AccessDenied, StateDirectoryBusy, StorageFailed
+from volary.engine.names import name_problem
 from volary.engine.pool_spec import PoolSpec
 from volary.engine.progress import Operation
 
@@ -126,3 +131,112 @@ def test_a_failing_save_leaves_the_old_definition(
     finally:
         os.seteuid(0)
     assert store.load()[0].spec == spec
+
+
+@given(
+    name=st.text(
+        st.characters(codec="utf-8", exclude_characters="/"), min_size=1, max_size=60
+    ).filter(lambda name: name_problem(name, longest=251) is None)
+)
+def test_a_pool_comes_back_whatever_its_name_is(name: str) -> None:
+    spec = PoolSpec(name, target=f"/srv/{name}", uuid=uuid4())
+    with TemporaryDirectory() as directory:
+        store = DefinitionStore(directory)
+        try:
+            run(store.save(spec))
+            run(store.set_autostart(spec, on=True))
+            assert [(found.spec, found.autostart) for found in store.load()] == [(spec, True)]
+        finally:
+            store.close()
+
+
+@pytest.mark.parametrize("name", [".hid", ".0123456789abcdef.new", ".volary.lock", "autostart"])
+def test_a_pool_whose_name_looks_like_one_of_our_files_comes_back(
+    store: DefinitionStore, name: str
+) -> None:
+    spec = PoolSpec(name, target="/srv/images", uuid=uuid4())
+    run(store.save(spec))
+    assert [found.spec for found in store.load()] == [spec]
+
+
+def test_loading_removes_no_file_but_an_unfinished_definition(store: DefinitionStore) -> None:
+    directory = Path(store.directory)
+    (directory / ".x.new").mkdir()
+    (directory / ".0123456789abcdef.new").mkdir()
+    (directory / ".jobs.jsonl.new").write_text("precious")
+    (directory / ".fedcba9876543210.new").write_text("<pool")
+    assert store.load() == []
+    assert sorted(os.listdir(directory)) == [
+        *(".0123456789abcdef.new", ".jobs.jsonl.new", ".volary.lock", ".x.new"),
+    ]
+
+
+def test_a_state_directory_that_went_away_is_an_error_of_ours(
+    store: DefinitionStore, tmp_path: Path
+) -> None:
+    (tmp_path / "state").rename(tmp_path / "elsewhere")
+    with pytest.raises(StorageFailed, match="reading the state directory"):
+        store.load()
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_autostart_with_a_file_in_its_place_is_an_error(
+    store: DefinitionStore, spec: PoolSpec, on: bool
+) -> None:
+    (Path(store.directory) / "autostart").write_text("in the way")
+    with pytest.raises(StorageFailed, match="setting autostart of pool 'images'"):
+        run(store.set_autostart(spec, on=on))
+
+
+def test_taking_back_an_autostart_that_no_pool_ever_had_is_no_error(
+    store: DefinitionStore, spec: PoolSpec
+) -> None:
+    run(store.set_autostart(spec, on=False))
+    assert "autostart" not in os.listdir(store.directory)
+
+
+def test_a_lock_file_that_is_a_link_is_refused_and_its_target_stays(tmp_path: Path) -> None:
+    (tmp_path / "other").write_text("precious")
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / ".volary.lock").symlink_to(tmp_path / "other")
+    with pytest.raises(StorageFailed, match="is no regular file; remove it"):
+        DefinitionStore(str(tmp_path / "state"))
+    assert (tmp_path / "other").read_text() == "precious"
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_a_lock_file_that_is_no_file_is_refused(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    make(tmp_path / ".volary.lock")
+    with pytest.raises(StorageFailed, match="is no regular file; remove it"):
+        DefinitionStore(str(tmp_path))
+
+
+def test_a_pool_that_is_defined_without_a_uuid_keeps_the_one_that_it_gets(
+    store: DefinitionStore,
+) -> None:
+    run(store.save(PoolSpec("images", target="/srv/images")))
+    (first,), (second,) = store.load(), store.load()
+    assert first.spec.uuid is not None
+    assert first == second
+
+
+def test_a_uuid_that_cannot_be_kept_is_warned_of() -> None:
+    with TemporaryDirectory() as directory:  # rather than tmp_path, which only root may enter
+        store = DefinitionStore(directory)
+        run(store.save(PoolSpec("images", target="/srv/images")))
+        os.chmod(directory, 0o555)
+        os.chmod(os.path.join(directory, "images.xml"), 0o444)
+        if os.getuid() == 0:
+            os.seteuid(65534)
+        try:
+            with capture_logs() as lines:
+                (found,) = store.load()
+        finally:
+            if os.getuid() == 0:
+                os.seteuid(0)
+            os.chmod(directory, 0o755)
+            store.close()
+    assert found.spec.uuid is not None
+    assert [(line["log_level"], line["pool"]) for line in lines] == [("warning", "images")]

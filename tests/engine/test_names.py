@@ -23,6 +23,8 @@ def test_a_path_component_is_a_name(name: str) -> None:
         ("a\nb", "control character"),
         ("a\0b", "control character"),
         ("a\x7f", "control character"),
+        ("a\ufffe", "has U.FFFE or U.FFFF"),
+        ("\uffffa", "has U.FFFE or U.FFFF"),
         ("x" * 256, "has 256 bytes; at most 255"),
         ("é" * 128, "has 256 bytes; at most 255"),
         ("\udcff", "UTF-8 cannot hold"),

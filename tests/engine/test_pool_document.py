@@ -64,6 +64,9 @@ def test_libvirts_own_document_is_read() -> None:
             "line 2: <owner> holds 'root', not a number",
         ),
         ("<!DOCTYPE pool []><pool/>", "DOCTYPE"),
+        ("<!DOCTYPE pool><pool/>", "DOCTYPE"),
+        ('<!DOCTYPE pool SYSTEM "file:///nowhere.dtd"><pool/>', "DOCTYPE"),
+        ("<pool>\udcff</pool>", "no text that UTF-8 can hold"),
         ('<?xml version="1.0" encoding="utf-16"?><pool/>', "not well-formed"),
     ],
 )
@@ -86,11 +89,26 @@ def test_a_pool_type_without_a_backend_is_refused() -> None:
         "<a>" * 100_000,
         '<!DOCTYPE a [<!ENTITY x "xxxx"><!ENTITY y "&x;&x;&x;">]><a>&y;</a>',
         '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><pool><name>&x;</name></pool>',
+        "<!DOCTYPE a [<!ENTITY x0 'xxxxxxxxxx'>"
+        + "".join(f"<!ENTITY x{i} '{f'&x{i - 1};' * 10}'>" for i in range(1, 12))
+        + "]><a b='&x11;'>&x11;</a>",
     ],
-    ids=["20 MB", "deep", "entities", "external entity"],
+    ids=["20 MB", "deep", "entities", "external entity", "billion laughs"],
 )
 def test_a_hostile_document_is_refused_quickly(document: str) -> None:
     began = time.perf_counter()
     with pytest.raises(InvalidDocument):
         read_pool_document(document)
     assert time.perf_counter() - began < 1
+
+
+def test_a_doctype_is_refused_in_whatever_encoding_it_is_written() -> None:
+    document = '<?xml version="1.0" encoding="utf-16"?><!DOCTYPE pool []><pool/>'
+    with pytest.raises(InvalidDocument, match="DOCTYPE"):
+        read_pool_document(document.encode("utf-16"))
+
+
+def test_a_name_may_speak_of_a_doctype() -> None:
+    document = """<pool type='dir'><!-- <!DOCTYPE --><name>a</name>
+        <target><path>/a</path></target></pool>"""
+    assert read_pool_document(document).name == "a"

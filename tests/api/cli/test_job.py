@@ -122,3 +122,23 @@ def test_a_process_that_is_gone_no_longer_has_the_state_directory(
     child.kill()
     child.communicate()
     assert run("--json", "job", "list").document["owner"] is None
+
+
+def test_a_link_in_the_place_of_the_unfinished_history_is_not_followed(
+    run: Run, state: Path, home: Path
+) -> None:
+    (home / "other").write_text("precious")
+    state.mkdir(parents=True)
+    (state / ".jobs.jsonl.new").symlink_to(home / "other")
+    run("vol", "create", "a.raw", "1M")
+    assert (home / "other").read_text() == "precious"
+    assert len(run("--json", "job", "list").document["jobs"]) == 1
+    assert (state / "jobs.jsonl").is_file()
+    assert not (state / "jobs.jsonl").is_symlink()
+
+
+def test_what_a_killed_command_left_of_the_history_is_no_obstacle(run: Run, state: Path) -> None:
+    state.mkdir(parents=True)
+    (state / ".jobs.jsonl.new").write_text("half")
+    run("vol", "create", "a.raw", "1M")
+    assert len(run("--json", "job", "list").document["jobs"]) == 1

@@ -144,3 +144,10 @@ def test_a_pool_that_is_not_there_is_not_found(run: Run, command: str) -> None:
     tried = run("pool", command, "none")
     assert (tried.status, tried.out) == (3, "")
     assert tried.err == "volary: no pool has the name 'none'\n"
+
+
+def test_undefine_says_what_becomes_of_the_directory(run: Run, home: Path) -> None:
+    for name, build in (("a", ["--build"]), ("b", [])):
+        run("pool", "define", name, "--target", str(home / name), *build)
+    assert run("pool", "undefine", "a").out == (f"Pool 'a' undefined; {home}/a stays as it is.\n")
+    assert run("pool", "undefine", "b").out == f"Pool 'b' undefined; {home}/b is not there.\n"

@@ -128,3 +128,15 @@ def test_a_volume_that_is_missing_keeps_no_other_from_being_deleted(
     assert deleted.document == {"deleted": ["a.raw", "b.raw"]}
     assert deleted.error["error"] == "VolumeNotFound"
     assert os.listdir(images) == []
+
+
+@pytest.mark.parametrize("limit", ["0", "0/s", "0 MiB"])
+def test_a_limit_of_nothing_is_refused_before_anything_is_made(
+    run: Run, home: Path, limit: str
+) -> None:
+    tried = run("vol", "create", "a.raw", "1M", "--limit", limit)
+    assert (tried.status, tried.out) == (2, "")
+    assert tried.err == (
+        "volary: --limit: 0 is no rate; give one above it, or none for no limit\n"
+    )
+    assert os.listdir(home) == []

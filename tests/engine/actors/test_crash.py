@@ -165,3 +165,55 @@ def test_callers_in_many_threads_all_get_an_answer_when_a_pool_crashes(
         thread.join(timeout=10)
         assert not thread.is_alive()
     assert "a" in answers
+
+
+def test_a_pool_that_crashes_while_it_is_closed_does_not_hold_the_close_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conn = volary.open(state_dir=tmp_path / "state")
+    conn.create_pool(volary.PoolSpec("p", target=tmp_path / "p"), volary.PoolStart.BUILD)
+    monkeypatch.setattr(OpenDirectory, "close", lambda _: 1 / 0)
+    closing = threading.Thread(target=conn.close)
+    closing.start()
+    closing.join(timeout=20)
+    assert not closing.is_alive()
+
+
+def test_jobs_that_ended_are_remembered_after_a_crash(
+    conn: volary.Connection, pool: volary.Pool, crash: Callable[[volary.Pool], None]
+) -> None:
+    job = pool.create_volume(volary.VolumeSpec("a", capacity=MIB), volary.ASYNC)
+    job.result()
+    crash(pool)
+    assert conn.job(job.id) is job
+
+
+def no_thread(_: Callable[[], None]) -> None:
+    """Be `Threads.run` where the system gives no thread: see test_threads.py for a real one."""
+    raise volary.InternalFailure("no thread could be started")
+
+
+def test_a_job_for_which_there_is_no_thread_fails_and_the_pool_lives(
+    pool: volary.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = volary.VolumeSpec("a", capacity=MIB, allocation=MIB)
+    with monkeypatch.context() as patch:
+        patch.setattr(pool.engine._threads, "run", no_thread)
+        job = pool.create_volume(spec, volary.ASYNC)
+        assert isinstance(job.exception(timeout=20), volary.InternalFailure)
+        assert pool.volumes() == []
+    pool.create_volume(spec)
+    assert [volume.name for volume in pool.volumes()] == ["a"]
+
+
+def test_a_pool_that_crashes_while_there_is_no_thread_is_started_anew_later(
+    pool: volary.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool.create_volume(volary.VolumeSpec("a", capacity=MIB))
+    with monkeypatch.context() as patch:
+        patch.setattr(pool.engine._threads, "run", no_thread)
+        patch.setattr(OpenDirectory, "space", lambda _: 1 / 0)
+        with pytest.raises(volary.PoolCrashed):
+            pool.info()
+    settle(pool)
+    assert [volume.name for volume in pool.volumes()] == ["a"]

@@ -221,3 +221,40 @@ def test_an_owner_that_may_not_be_given_is_refused(active: ActivePool, target: P
             os.seteuid(0)
             os.setegid(0)
     assert os.listdir(target) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")
+def test_a_volume_that_is_given_away_keeps_every_bit_of_its_mode(
+    active: ActivePool, target: Path
+) -> None:
+    run(active.create_volume(VolumeSpec("a", capacity=1, mode=0o6755, owner=1, group=1)))
+    answer = (target / "a").stat()
+    assert (stat.S_IMODE(answer.st_mode), answer.st_uid, answer.st_gid) == (0o6755, 1, 1)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a directory away")
+def test_a_target_that_is_given_away_keeps_every_bit_of_its_mode(target: Path) -> None:
+    run(backend_for(PoolSpec("a", target=target, mode=0o2770, owner=1, group=1)).build())
+    answer = target.stat()
+    assert (stat.S_IMODE(answer.st_mode), answer.st_uid, answer.st_gid) == (0o2770, 1, 1)
+
+
+def test_a_building_that_fails_leaves_no_directory_that_it_made(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    target = tmp_path / "there" / "one" / "two" / ("x" * 300)
+    with pytest.raises(StorageFailed, match="File name too long"):
+        run(backend_for(PoolSpec("a", target=target)).build())
+    assert os.listdir(tmp_path / "there") == []
+
+
+def test_building_below_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("precious")
+    with pytest.raises(StorageFailed, match="Not a directory"):
+        run(backend_for(PoolSpec("a", target=tmp_path / "file" / "images")).build())
+    assert (tmp_path / "file").read_text() == "precious"
+
+
+def test_building_makes_the_directories_above_as_others_do(spec: PoolSpec, target: Path) -> None:
+    (target.parent.parent / "usual").mkdir()
+    run(backend_for(spec).build())
+    assert target.parent.stat().st_mode == (target.parent.parent / "usual").stat().st_mode

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,3 +70,16 @@ def test_what_no_maker_left_is_not_removed(dir_fd: int, tmp_path: Path, kind: st
     assert not remove_orphan(dir_fd, name)
     assert sorted(os.listdir(dir_fd)) == before
     assert (tmp_path / "other").read_text() == "precious"
+
+
+def test_a_fifo_in_an_orphans_place_is_not_even_opened(dir_fd: int, tmp_path: Path) -> None:
+    name = ".volary-0123456789abcdef.partial"
+    os.mkfifo(tmp_path / name)
+    reader = os.open(tmp_path / name, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert not remove_orphan(dir_fd, name)
+        watch = select.poll()
+        watch.register(reader)
+        assert watch.poll(0) == []  # fifo(7): it hangs up once a writer has come and gone
+    finally:
+        os.close(reader)
