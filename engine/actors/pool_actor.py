@@ -324,7 +324,7 @@ class PoolActor(Actor):
         spec, job = message.spec, message.job
         name = spec.name
         if name in self._held:
-            raise self._held_error(name)
+            raise self._taken(name)
         if name in self._volumes:
             raise VolumeExists(
                 f"pool {self._spec.name!r} has a volume {name!r} already; "
@@ -353,9 +353,9 @@ class PoolActor(Actor):
         active = self._require_active()
         self._require_free()
         name = message.name
-        self._known_volume(name)
         if name in self._held:
-            raise self._held_error(name)
+            raise self._busy(name)
+        self._known_volume(name)
 
         def done(_: object) -> None:
             self._release(name)
@@ -586,16 +586,20 @@ class PoolActor(Actor):
             raise VolumeNotFound(f"pool {self._spec.name!r} has no volume {name!r}{hint}")
         return info
 
-    def _held_error(self, name: str) -> VolaryError:
+    def _busy(self, name: str) -> VolumeBusy:
         job = self._held[name]
+        return VolumeBusy(
+            f"volume {name!r} of pool {self._spec.name!r} is held by job {job.id} "
+            f"({job.operation}); cancel that job or wait for it"
+        )
+
+    def _taken(self, name: str) -> VolaryError:
+        """Say why a volume of that name cannot be created while a job holds the name."""
         if name in self._volumes:
-            return VolumeBusy(
-                f"volume {name!r} of pool {self._spec.name!r} is held by job {job.id} "
-                f"({job.operation}); wait for it"
-            )
+            return self._busy(name)
         return VolumeExists(
-            f"volume {name!r} of pool {self._spec.name!r} is being created by job {job.id}; "
-            "choose another name, or cancel that job first"
+            f"volume {name!r} of pool {self._spec.name!r} is being created by job "
+            f"{self._held[name].id}; choose another name, or cancel that job first"
         )
 
     # The end.
