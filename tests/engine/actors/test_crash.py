@@ -21,6 +21,7 @@ def crash(monkeypatch: pytest.MonkeyPatch) -> Callable[[volary.Pool], None]:
 
     def crash(pool: volary.Pool) -> None:
         sound = OpenDirectory.space
+        before = newest(pool)
 
         def space(active: OpenDirectory) -> Space:
             if active.spec.name != pool.name:
@@ -32,19 +33,23 @@ def crash(monkeypatch: pytest.MonkeyPatch) -> Callable[[volary.Pool], None]:
             with pytest.raises(volary.PoolCrashed, match="a defect") as caught:
                 pool.info()
         assert isinstance(caught.value.__cause__, ZeroDivisionError)
-        settle(pool)
+        settle(pool, before)
 
     return crash
 
 
-def settle(pool: volary.Pool) -> None:
+def newest(pool: volary.Pool) -> int:
+    return max((job.id for job in pool.jobs()), default=0)
+
+
+def settle(pool: volary.Pool, after: int) -> None:
     """Wait until the pool is there again and has looked at its disk."""
     while True:
         try:
             jobs = pool.jobs()
         except volary.PoolCrashed:
             continue
-        if any(job.operation == "refresh pool" for job in jobs):
+        if any(job.operation == "refresh pool" and job.id > after for job in jobs):
             wait(jobs)
             return
 
@@ -213,7 +218,8 @@ def test_a_pool_that_crashes_while_there_is_no_thread_is_started_anew_later(
     with monkeypatch.context() as patch:
         patch.setattr(pool.engine._threads, "run", no_thread)
         patch.setattr(OpenDirectory, "space", lambda _: 1 / 0)
+        before = newest(pool)
         with pytest.raises(volary.PoolCrashed):
             pool.info()
-    settle(pool)
+    settle(pool, before)
     assert [volume.name for volume in pool.volumes()] == ["a"]
