@@ -203,13 +203,13 @@ class OpenDirectory(ActivePool):
                     os.fchown(file.fd, _or_same(spec.owner), _or_same(spec.group))
                 if spec.mode is not None:
                     os.fchmod(file.fd, spec.mode)
-                yield from raw.create(
+                written = yield from raw.create(
                     file.fd,
                     capacity=spec.capacity,
                     allocation=spec.allocation,
                     preallocation=spec.preallocation,
                 )
-                yield from self._publish(file, spec)
+                yield from self._publish(file, spec.name, written=written)
                 if self.is_quick(spec):
                     # No block was asked for, so that none need be counted: every system call
                     # that another thread's Python code waits for costs a sparse creation 5 %.
@@ -233,23 +233,23 @@ class OpenDirectory(ActivePool):
         """Say whether it is a sparse volume on a file system that is known to have such."""
         return spec.allocation == 0 and self._name_sync is not NameSync.NEITHER
 
-    def _publish(self, file: NewFile, spec: VolumeSpec) -> Operation[None]:
+    def _publish(self, file: NewFile, name: str, *, written: bool) -> Operation[None]:
         """Give the file its name so that both outlive a crash when this returns.
 
         Content is synced before the name is given, so that a crash between the two leaves no
-        name whose content is lost. A sparse image has only its size to lose, which is written
-        with its link or before it.
+        name whose content is lost. An image that nothing was written to has only its size and
+        its reserved extents to lose: they are the inode's, and on disk no later than its link.
         """
-        if not self.is_quick(spec):
+        if written or self._name_sync is NameSync.NEITHER:
             yield Sync(file.fd)
-        file.publish(spec.name)
+        file.publish(name)
         try:
             if self._name_sync is not NameSync.DIRECTORY:
                 yield Sync(file.fd)
             if self._name_sync is not NameSync.FILE:
                 yield Sync(self._fd)
         except BaseException:  # a sync failed, or the operation was closed before it
-            os.unlink(spec.name, dir_fd=self._fd)
+            os.unlink(name, dir_fd=self._fd)
             raise
 
     def delete_volume(self, name: str) -> Operation[None]:

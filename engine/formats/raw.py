@@ -58,15 +58,15 @@ class _Zeros:
 
 def create(
     fd: int, *, capacity: int, allocation: int, preallocation: Preallocation
-) -> Operation[None]:
+) -> Operation[bool]:
     """Make the empty file `fd` a raw image of `capacity` bytes, the first `allocation` on disk.
 
     "falloc" reserves them; "full" reserves them where that is possible, so that space is short
-    at once or not at all, and writes them with zeros.
+    at once or not at all, and writes them with zeros. Returns whether anything was written.
     """
     os.ftruncate(fd, capacity)
     if allocation == 0:
-        return
+        return False
     reserved = False
     try:
         for start in range(0, allocation, FALLOCATE_EXTENT):
@@ -79,8 +79,10 @@ def create(
         # ENOSYS: seccomp filters of old container runtimes.
         if error.errno not in (errno.EOPNOTSUPP, errno.ENOSYS):
             raise
-    if preallocation == "full" or not reserved:
-        yield from _write_zeros(fd, capacity, allocation, reserved=reserved)
+    if preallocation == "falloc" and reserved:
+        return False
+    yield from _write_zeros(fd, capacity, allocation, reserved=reserved)
+    return True
 
 
 def _write_zeros(fd: int, capacity: int, allocation: int, *, reserved: bool) -> Operation[None]:
