@@ -8,7 +8,7 @@ import stat
 from contextlib import suppress
 
 from volary.engine.backends.backend import ActivePool, Backend
-from volary.engine.backends.new_file import NewFile, is_hidden, remove_orphan
+from volary.engine.backends.new_file import NewFile, is_hidden, is_removed, remove_orphan
 from volary.engine.errors import (
     TargetNotEmpty,
     TargetUnusable,
@@ -164,6 +164,8 @@ class OpenDirectory(ActivePool):
                     if is_hidden(entry.name):
                         if remove_orphan(self._fd, entry.name):
                             log().warning("removed what a crashed creation left", file=entry.name)
+                    elif is_removed(entry.name):
+                        continue
                     elif (info := self._recognise(entry.name)) is not None:
                         found[info.name] = info
         except OSError as error:

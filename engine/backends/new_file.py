@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import secrets
 import stat
 from types import TracebackType
@@ -14,6 +15,7 @@ from volary.engine.linux import rename_no_replace
 from volary.engine.names import HIDDEN_PREFIX
 
 _HIDDEN_SUFFIX = ".partial"
+_REMOVED = re.compile(r"\.fuse_hidden[0-9a-f]{16}|\.nfs[0-9a-f]{24}")
 
 # open(2): what a file system, or a kernel, without O_TMPFILE answers.
 _NO_TMPFILE = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL)
@@ -124,6 +126,13 @@ class NewFile:
 def is_hidden(name: str) -> bool:
     """Say whether `name` is that of a file being made."""
     return name.startswith(HIDDEN_PREFIX) and name.endswith(_HIDDEN_SUFFIX)
+
+
+def is_removed(name: str) -> bool:
+    """Say whether `name` is what FUSE or NFS call a file that was removed while it was open: it
+    goes when it is closed (libfuse's hide_node; Linux, fs/nfs/unlink.c).
+    """
+    return _REMOVED.fullmatch(name) is not None
 
 
 def remove_orphan(dir_fd: int, name: str) -> bool:

@@ -118,6 +118,8 @@ def test_a_scan_finds_regular_files_and_nothing_else(active: ActivePool, target:
     (target / "dangling").symlink_to("nowhere")
     os.mkfifo(target / "fifo")
     (target / "with\nnewline").touch()
+    (target / ".fuse_hidden000001400000008b").touch()
+    (target / ".nfs000000000123456700000001").touch()
     (target / os.fsdecode(b"\xff")).touch()
     found = run(active.scan())
     assert sorted(found) == [".dotted", "a"]
