@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import TypeAlias
@@ -31,6 +32,7 @@ class Threads:
     def __init__(self) -> None:
         self._idle: list[SimpleQueue[_Call | None]] = []
         self._all: set[threading.Thread] = set()
+        self._ended: deque[threading.Thread] = deque()
         self._numbers = itertools.count(1)
         self._closed = False
 
@@ -39,6 +41,7 @@ class Threads:
         try:
             calls = self._idle.pop()
         except IndexError:
+            self._reap()
             calls = SimpleQueue()
             # Daemons: a host that forgets to close its connection must be able to exit. What is
             # half made then has no name, as after a crash.
@@ -51,6 +54,8 @@ class Threads:
             except RuntimeError as error:  # the system's or a container's bound on threads
                 raise InternalFailure(f"no thread could be started: {error}") from error
             self._all.add(thread)
+            if not thread.is_alive():  # it was reaped before it was on the list
+                self._all.discard(thread)
         else:
             calls.put(call)
 
@@ -63,7 +68,17 @@ class Threads:
             self._idle.append(calls)
             if self._closed:  # close() may have emptied the list before we came
                 break
-        self._all.discard(threading.current_thread())
+        self._ended.append(threading.current_thread())
+
+    def _reap(self) -> None:
+        """Forget threads that have ended: not before, or a close would not wait for the end."""
+        while self._ended:
+            try:
+                thread = self._ended.popleft()
+            except IndexError:  # somebody else took it
+                return
+            thread.join()
+            self._all.discard(thread)
 
     def settle(self, call: _Call) -> None:
         """Run `call`, which ends a job, on a thread of its own: what a job's callbacks do must not
@@ -79,8 +94,8 @@ class Threads:
         self._closed = True
         while self._idle:
             self._idle.pop().put(None)
-        if not wait:
-            return
-        for thread in list(self._all):
-            if thread is not threading.current_thread():
+        # A thread that is waited for may have just started another: look until none is left.
+        while wait and (others := self._all - {threading.current_thread()}):
+            for thread in others:
                 thread.join()
+                self._all.discard(thread)

@@ -190,6 +190,15 @@ def test_closing_leaves_no_thread_and_calls_say_that_it_is_closed(tmp_path: Path
         pool.volumes()
 
 
+def test_closing_many_pools_leaves_no_thread(tmp_path: Path) -> None:
+    for attempt in range(5):
+        with volary.open(state_dir=tmp_path / "state") as conn:
+            for number in range(40):
+                name = f"p{attempt}-{number}"
+                conn.create_pool(spec(tmp_path, name), volary.PoolStart.BUILD)
+        assert engine_threads() == []
+
+
 def test_closing_ends_every_job(tmp_path: Path) -> None:
     settings = volary.Settings(allocators_per_pool=1)
     with volary.open(state_dir=tmp_path / "state", settings=settings) as conn:
