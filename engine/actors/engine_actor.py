@@ -85,13 +85,20 @@ class EngineActor(Actor):
     def on_stop(self) -> None:
         """Have everybody know that nobody starts a pool anew any more."""
         self._life.end("the engine's actors were stopped; open a new connection")
+        for left in self._to_restart:
+            _let_go(left)
 
     def on_receive(self, message: Any) -> Any:
         """Answer; a defect is an answer too, since nobody could start this actor anew."""
         try:
             return self._HANDLERS[type(message)](self, message)
-        except VolaryError:
-            raise
+        except VolaryError as error:
+            if isinstance(message, m.Request):
+                raise
+            # Nobody hears of it, and Pykka would stop this actor: a pool that is started anew
+            # while the connection closes, say.
+            log().warning("the engine passed over a message", why=str(error))
+            return None
         except Exception as error:
             log().error("the engine's actor met an error of its own", exc_info=error)
             if not isinstance(message, m.Request):

@@ -223,3 +223,21 @@ def test_a_pool_that_crashes_while_there_is_no_thread_is_started_anew_later(
             pool.info()
     settle(pool, before)
     assert [volume.name for volume in pool.volumes()] == ["a"]
+
+
+def test_a_pool_that_is_started_anew_while_the_connection_closes_does_not_hold_it_up(
+    tmp_path: Path,
+) -> None:
+    conn = volary.open(state_dir=tmp_path / "state")
+    pool = conn.create_pool(volary.PoolSpec("p", target=tmp_path / "p"), volary.PoolStart.BUILD)
+    # What close() does first; then the pool dies on a message that it does not know.
+    pool.engine._life.close("the connection is closed")
+    actor = pool.ref._actor
+    assert actor is not None
+    actor.tell(object())
+    while pool.ref._actor is actor:
+        actor.actor_stopped.wait(0.01)
+    closing = threading.Thread(target=conn.close)
+    closing.start()
+    closing.join(timeout=20)
+    assert not closing.is_alive()
