@@ -47,6 +47,11 @@ Operation: TypeAlias = Generator[Done | Sync, None, T]
 Closing it early undoes the work."""
 
 
+def go_on(work: Operation[T], failure: OSError | None) -> Done | Sync:
+    """Have an operation go on after a sync, which may have failed; return what it says next."""
+    return next(work) if failure is None else work.throw(failure)
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How far a job is: `done` and `total` in bytes, `rate` in bytes a second over the last few

@@ -17,7 +17,7 @@ from volary.engine.actors.job import Job, JobState
 from volary.engine.actors.messages import Abort, Batch, Ended, EndedTogether, Idle
 from volary.engine.actors.threads import Threads
 from volary.engine.errors import VolaryError
-from volary.engine.progress import Operation, Sync
+from volary.engine.progress import Operation, Sync, go_on
 
 _PATIENCE = 1.0
 """Seconds to wait for the next batch."""
@@ -50,7 +50,7 @@ class _Run:
         work = self._work
         assert work is not None  # noqa: S101 - it has begun
         self.wants = None
-        self._go((lambda: next(work)) if failure is None else (lambda: work.throw(failure)))
+        self._go(partial(go_on, work, failure))
 
     def _go(self, step: Callable[[], object]) -> None:
         try:

@@ -27,7 +27,7 @@ from volary.engine.actors.messages import (
 from volary.engine.actors.threads import Threads
 from volary.engine.errors import ConnectionClosed, PoolCrashed, VolaryError
 from volary.engine.log import log
-from volary.engine.progress import Done, Operation, RateMeter, Sync
+from volary.engine.progress import Done, Operation, RateMeter, Sync, go_on
 
 _SPACE_INTERVAL = 0.005
 """Seconds between two words to the pool of the space that was taken. Until it hears, it counts
@@ -111,8 +111,7 @@ class WorkerActor(Actor):
         try:
             at = next(work)
             while isinstance(at, Sync):
-                failure = at.perform()
-                at = next(work) if failure is None else work.throw(failure)
+                at = go_on(work, at.perform())
         except StopIteration as stop:
             self._finish(stop.value)
         except VolaryError as error:
