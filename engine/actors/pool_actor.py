@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from threading import Event
@@ -15,19 +13,15 @@ import pykka
 
 from volary.engine.actors import messages as m
 from volary.engine.actors.actor import Actor
-from volary.engine.actors.assignment import Assignment
-from volary.engine.actors.batch_actor import BatchActor
 from volary.engine.actors.inheritance import Inheritance
-from volary.engine.actors.job import Job, JobState
-from volary.engine.actors.lane import Lane
+from volary.engine.actors.job import Job
 from volary.engine.actors.space_ledger import SpaceLedger
+from volary.engine.actors.tasks import Task, Tasks, nothing
 from volary.engine.actors.threads import Threads
-from volary.engine.actors.worker_actor import WorkerActor
 from volary.engine.backends import ActivePool, backend_for
 from volary.engine.definition_store import DefinitionStore
 from volary.engine.errors import (
     ConnectionClosed,
-    InternalFailure,
     NoSpace,
     PoolActive,
     PoolBusy,
@@ -45,33 +39,6 @@ from volary.engine.progress import Done, Operation
 from volary.engine.settings import Settings
 from volary.engine.size import format_size
 from volary.engine.volume_info import VolumeInfo
-
-_QUICK_WORKERS = 2
-_BATCH = 32
-"""Quick operations that one worker takes on together: they share a sync, and a message to the
-pool, and keep fewer threads from each other's interpreter lock. Two workers, so that one batch
-gathers and runs while the other waits for the disk."""
-
-
-def _nothing(_result: Any = None) -> None:
-    """Take note of nothing."""
-
-
-@dataclass(slots=True)
-class _Task:
-    """An operation that runs or waits, and what is to be done in the pool when it ends."""
-
-    job: Job[Any]
-    start: Callable[[], Operation[Any]]
-    done: Callable[[Any], None] = _nothing
-    undone: Callable[[], None] = _nothing
-    discard: Callable[[Any], None] = _nothing
-    lane: Lane | None = None
-    exclusive: bool = False
-    needed: int = 0
-    promised: int = 0
-    worker: pykka.ActorRef[Any] | None = None
-    limit: int | None = None
 
 
 @dataclass(slots=True)
@@ -98,7 +65,6 @@ class PoolActor(Actor):
         self._ledger = ledger
         self._engine = engine
         self._store = store
-        self._settings = settings
         self._spec = inheritance.spec
         self._persistent = inheritance.persistent
         self._autostart = inheritance.autostart
@@ -107,18 +73,16 @@ class PoolActor(Actor):
         self._predecessors = inheritance.workers
 
         self._held: dict[str, Job[Any]] = {}  # by volume's name: who creates or deletes it
-        self._tasks: dict[int, _Task] = {}
-        self._exclusive: _Task | None = None
+        self._tasks = Tasks(
+            threads,
+            self.actor_ref,
+            settings,
+            finished=inheritance.finished,
+            promise=self._promise,
+            rested=self._close_if_idle,
+        )
         self._setting_autostart: Job[Any] | None = None
         self._scans: dict[int, _Scan] = {}
-        self._promised = 0
-        self._finished: deque[Job[Any]] = deque(
-            inheritance.finished, maxlen=settings.finished_jobs_per_pool
-        )
-        self._allocators = Lane(settings.allocators_per_pool)
-        self._deletions = Lane(settings.deletions_per_pool)
-        self._idle_workers: list[pykka.ActorRef[BatchActor]] = []
-        self._quick = Lane(_QUICK_WORKERS, batch=_BATCH)
         self._closing: Job[Any] | None = None
         self._crash: PoolCrashed | None = None
         self._vanished = False
@@ -153,9 +117,8 @@ class PoolActor(Actor):
 
     def _get_info(self, _: m.GetInfo) -> PoolInfo:
         if self._active is None:
-            building = (
-                self._exclusive is not None and self._exclusive.job.operation == "build pool"
-            )
+            busy_with = self._tasks.exclusive
+            building = busy_with is not None and busy_with.job.operation == "build pool"
             return PoolInfo(PoolState.BUILDING if building else PoolState.INACTIVE, 0, 0, 0)
         space = self._active.space()
         return PoolInfo(
@@ -184,7 +147,7 @@ class PoolActor(Actor):
         return info
 
     def _list_jobs(self, _: m.ListJobs) -> tuple[Job[Any], ...]:
-        return (*self._finished, *(task.job for task in self._tasks.values()))
+        return (*self._tasks.finished, *self._tasks.jobs())
 
     # Operations on the pool.
 
@@ -195,14 +158,14 @@ class PoolActor(Actor):
                 raise PoolBusy(f"pool {self._spec.name!r} is being closed with its engine")
             self._HANDLERS[type(command)](self, command)
         except VolaryError as error:
-            self._finished.append(command.job)
+            self._tasks.finished.append(command.job)
             self._refuse(command, error)
             if isinstance(command, m.StartPool) and command.new:
                 self._vanish()
 
     def _define(self, message: m.DefinePool) -> None:
         self._begin(
-            _Task(
+            Task(
                 message.job,
                 partial(self._store.save, self._spec),
                 undone=self._vanish,
@@ -215,7 +178,7 @@ class PoolActor(Actor):
         self._require_persistent("undefine it")
         self._require_idle("undefine it")
         self._begin(
-            _Task(
+            Task(
                 message.job,
                 partial(self._store.remove, self._spec),
                 done=lambda _: self._vanish(),
@@ -239,11 +202,11 @@ class PoolActor(Actor):
 
         self._setting_autostart = message.job
         work = partial(self._store.set_autostart, self._spec, on=message.on)
-        self._begin(_Task(message.job, work, done=done, undone=undone))
+        self._begin(Task(message.job, work, done=done, undone=undone))
 
     def _build(self, message: m.BuildPool) -> None:
         self._require_stopped("build it")
-        self._begin(_Task(message.job, backend_for(self._spec).build, exclusive=True))
+        self._begin(Task(message.job, backend_for(self._spec).build, exclusive=True))
 
     def _start(self, message: m.StartPool) -> None:
         if self._active is not None:
@@ -264,11 +227,11 @@ class PoolActor(Actor):
             self._active, self._volumes = result
 
         self._begin(
-            _Task(
+            Task(
                 message.job,
                 start,
                 done=done,
-                undone=self._vanish if message.new else _nothing,
+                undone=self._vanish if message.new else nothing,
                 discard=lambda result: result[0].close(),
                 exclusive=True,
             )
@@ -284,11 +247,11 @@ class PoolActor(Actor):
             if not self._persistent:
                 self._vanish()
 
-        self._begin(_Task(message.job, active.stop, done=done, exclusive=True))
+        self._begin(Task(message.job, active.stop, done=done, exclusive=True))
 
     def _delete_pool(self, message: m.DeletePool) -> None:
         self._require_stopped("delete it")
-        self._begin(_Task(message.job, backend_for(self._spec).delete, exclusive=True))
+        self._begin(Task(message.job, backend_for(self._spec).delete, exclusive=True))
 
     def _refresh(self, message: m.RefreshPool) -> None:
         active = self._require_active()
@@ -314,7 +277,7 @@ class PoolActor(Actor):
                     found.pop(name, None)
             self._volumes = found
 
-        self._begin(_Task(job, look, done=done, undone=lambda: self._scans.__delitem__(job.id)))
+        self._begin(Task(job, look, done=done, undone=lambda: self._scans.__delitem__(job.id)))
 
     # Operations on volumes.
 
@@ -339,12 +302,12 @@ class PoolActor(Actor):
 
         self._held[name] = job
         self._begin(
-            _Task(
+            Task(
                 job,
                 partial(active.create_volume, spec),
                 done=done,
                 undone=partial(self._release, name),
-                lane=self._quick if active.is_quick(spec) else self._allocators,
+                lane=self._tasks.quick if active.is_quick(spec) else self._tasks.allocators,
                 needed=spec.allocation,
             )
         )
@@ -363,12 +326,12 @@ class PoolActor(Actor):
 
         self._held[name] = message.job
         self._begin(
-            _Task(
+            Task(
                 message.job,
                 partial(active.delete_volume, name),
                 done=done,
                 undone=partial(self._release, name),
-                lane=self._deletions,
+                lane=self._tasks.deletions,
             )
         )
 
@@ -377,158 +340,32 @@ class PoolActor(Actor):
         for scan in self._scans.values():
             scan.changed.add(name)
 
-    # Tasks.
-
-    def _begin(self, task: _Task) -> None:
-        """Run the task, or let it wait for its turn."""
+    def _begin(self, task: Task) -> None:
         if task.exclusive:
             self._require_free()
-            self._exclusive = task
-        self._tasks[task.job.id] = task
-        self._promise(task, task.needed)
-        if task.lane is None:
-            self._spawn(task)
-        else:
-            task.lane.enter(task.job.id)
-            self._run_lane(task.lane)
+        self._tasks.begin(task)
 
-    def _run_lane(self, lane: Lane) -> None:
-        """Give waiting jobs to the lane's free workers."""
-        while job_ids := lane.take():
-            tasks = [self._tasks[job_id] for job_id in job_ids]
-            if lane is self._quick:
-                self._spawn_together(tasks)
-            else:
-                self._spawn(tasks[0])
+    def _promise(self, size: int) -> None:
+        """Have the other pools know what this one has promised."""
+        if self._active is not None:
+            self._ledger.promise(self._active.device, self._active.uuid, size)
 
-    def _spawn_together(self, tasks: list[_Task]) -> None:
-        try:
-            worker = (
-                self._idle_workers.pop()
-                if self._idle_workers
-                else BatchActor.start(self._threads, self.actor_ref)
-            )
-        except InternalFailure as error:
-            self._quick.leave()
-            for task in tasks:
-                self._give_up(task, error)
-            return
-        for task in tasks:
-            task.worker = worker
-        worker.tell(m.Batch(tuple(self._assignment(task) for task in tasks)))
-
-    def _spawn(self, task: _Task) -> None:
-        try:
-            task.worker = WorkerActor.start(
-                self._threads,
-                self.actor_ref,
-                self._assignment(task),
-                self._settings.progress_interval,
-            )
-        except InternalFailure as error:
-            if task.lane is not None:
-                task.lane.leave()
-            self._give_up(task, error)
-
-    def _give_up(self, task: _Task, error: VolaryError) -> None:
-        """Fail a job that no worker could be had for."""
-        self._forget(task.job.id).undone()
-        self._threads.settle(partial(task.job.fail, error))
-        self._close_if_idle()
-
-    def _assignment(self, task: _Task) -> Assignment:
-        return Assignment(
-            start=task.start,
-            job=task.job,
-            promised=task.needed > 0,
-            confirm=task.lane is None,
-            discard=task.discard,
-            limit=task.limit,
-        )
+    # From the workers.
 
     def _ended(self, message: m.Ended) -> None:
-        """Take note that a worker is done, or that it has undone everything."""
-        lane = self._take_note(message)
-        if lane is not None:
-            lane.leave()
-            self._run_lane(lane)
-        self._close_if_idle()
+        self._tasks.ended(message)
 
     def _ended_together(self, message: m.EndedTogether) -> None:
-        for ended in message.ended:
-            self._take_note(ended)
-        self._idle_workers.append(message.worker)
-        self._quick.leave()
-        self._run_lane(self._quick)
-        self._close_if_idle()
+        self._tasks.ended_together(message)
 
     def _idle(self, message: m.Idle) -> None:
-        """Let a worker go that has nothing to do, unless it was just given something."""
-        if message.worker in self._idle_workers:
-            self._idle_workers.remove(message.worker)
-            self._dismiss(message.worker)
-
-    def _dismiss(self, worker: pykka.ActorRef[Any]) -> None:
-        with suppress(pykka.ActorDeadError):  # the host stopped every actor
-            worker.stop(block=False)
-
-    def _take_note(self, message: m.Ended) -> Lane | None:
-        task = self._forget(message.job_id)
-        if message.succeeded:
-            task.done(message.result)
-        else:
-            task.undone()
-        return task.lane
-
-    def _forget(self, job_id: int) -> _Task:
-        task = self._tasks.pop(job_id)
-        self._promise(task, 0)
-        if task.exclusive:
-            self._exclusive = None
-        self._finished.append(task.job)
-        return task
+        self._tasks.idle(message)
 
     def _advanced(self, message: m.Advanced) -> None:
-        """Bytes that are on disk are no longer promised: the file system counts them itself."""
-        task = self._tasks.get(message.job_id)
-        if task is not None:
-            self._promise(task, max(0, task.needed - message.taken))
-
-    def _promise(self, task: _Task, size: int) -> None:
-        """Have `size` bytes promised to the task."""
-        if size == task.promised:
-            return
-        self._promised += size - task.promised
-        task.promised = size
-        if self._active is not None:
-            self._ledger.promise(self._active.device, self._active.uuid, self._promised)
+        self._tasks.advanced(message)
 
     def _steer_job(self, message: m.SteerJob) -> None:
-        task = self._tasks.get(message.job_id)
-        if task is None:
-            return  # it has just ended: there is nothing left to steer
-        if task.worker is not None:
-            with suppress(pykka.ActorDeadError):  # it has just ended: its word is in the mailbox
-                task.worker.tell(message.action)
-            return
-        match message.action:
-            case m.Cancel():
-                if task.lane is not None:
-                    task.lane.drop(task.job.id)
-                self._forget(message.job_id).undone()
-                self._threads.settle(task.job.end_cancelled)
-                self._close_if_idle()
-            case m.Pause():
-                if task.lane is not None:
-                    task.lane.drop(task.job.id)
-                task.job.enter(JobState.PAUSED)
-            case m.Resume():
-                task.job.enter(JobState.WAITING)
-                if task.lane is not None:
-                    task.lane.enter(task.job.id)
-                    self._run_lane(task.lane)
-            case m.Limit(rate=rate):
-                task.limit = rate
+        self._tasks.steer(message)
 
     # What must be so.
 
@@ -549,8 +386,8 @@ class PoolActor(Actor):
 
     def _require_free(self) -> None:
         """No operation on the whole pool may be under way."""
-        if self._exclusive is not None:
-            job = self._exclusive.job
+        if self._tasks.exclusive is not None:
+            job = self._tasks.exclusive.job
             raise PoolBusy(
                 f"pool {self._spec.name!r} is busy with job {job.id} ({job.operation}); "
                 "wait for it"
@@ -559,7 +396,7 @@ class PoolActor(Actor):
     def _require_idle(self, wish: str) -> None:
         self._require_free()
         if self._tasks:
-            jobs = ", ".join(f"{t.job.id} ({t.job.operation})" for t in self._tasks.values())
+            jobs = ", ".join(f"{job.id} ({job.operation})" for job in self._tasks.jobs())
             raise PoolBusy(
                 f"pool {self._spec.name!r} has jobs: {jobs}; cancel them or wait, to {wish}"
             )
@@ -568,10 +405,10 @@ class PoolActor(Actor):
         ledger = self._ledger
         available = active.space().available
         # The promise is made before it is checked: see SpaceLedger.
-        ledger.promise(active.device, active.uuid, self._promised + needed)
+        ledger.promise(active.device, active.uuid, self._tasks.promised + needed)
         others = ledger.promised(active.device) - needed
         if needed > available - others:
-            ledger.promise(active.device, active.uuid, self._promised)
+            ledger.promise(active.device, active.uuid, self._tasks.promised)
             promised = f", of which {format_size(others)} are promised to jobs" if others else ""
             raise NoSpace(
                 f"volume {name!r} needs {format_size(needed)}, but pool {self._spec.name!r} has "
@@ -616,8 +453,7 @@ class PoolActor(Actor):
     def _close(self, message: m.ClosePool) -> None:
         """Cancel every job; when the last one is undone, let go of the pool and stop."""
         self._closing = message.job
-        for job_id in list(self._tasks):
-            self._steer_job(m.SteerJob(job_id, m.Cancel()))
+        self._tasks.cancel_all()
         self._close_if_idle()
 
     def _close_if_idle(self) -> None:
@@ -638,8 +474,8 @@ class PoolActor(Actor):
         )
         crash.__cause__ = error
         log().error("a pool crashed", pool=self._spec.name, exc_info=error)
-        jobs = [task.job for task in self._tasks.values()]
-        workers = self._abort_tasks(crash)
+        jobs = self._tasks.jobs()
+        workers = self._abort(crash)
         self._engine.tell(
             m.PoolDied(
                 Inheritance(
@@ -648,7 +484,7 @@ class PoolActor(Actor):
                     self._autostart,
                     self._active,
                     MappingProxyType(self._volumes),
-                    (*self._finished, *jobs),
+                    (*self._tasks.finished, *jobs),
                     workers,
                 )
             )
@@ -656,26 +492,12 @@ class PoolActor(Actor):
         self.stop()
         return crash
 
-    def _abort_tasks(self, error: VolaryError) -> tuple[Event, ...]:
+    def _abort(self, error: VolaryError) -> tuple[Event, ...]:
         """Have every job fail; return what is set when the workers have undone theirs."""
-        workers = []
-        for task in self._tasks.values():
-            if task.worker is None:
-                self._threads.settle(partial(task.job.fail, error))
-                continue
-            workers.append(task.worker.actor_stopped)
-            with suppress(pykka.ActorDeadError):  # it has just ended
-                task.worker.tell(m.Abort(error))
-        self._tasks.clear()
         if self._closing is not None:
             self._threads.settle(partial(self._closing.fail, error))
             self._closing = None
-        if self._active is not None:
-            self._ledger.promise(self._active.device, self._active.uuid, 0)
-        for worker in self._idle_workers:
-            self._dismiss(worker)
-        self._idle_workers.clear()
-        return tuple(workers)
+        return self._tasks.abort(error)
 
     def _refuse(self, message: Any, error: VolaryError) -> None:
         """Answer `message` with an error, in the way that its sender waits for."""
@@ -693,7 +515,7 @@ class PoolActor(Actor):
             if self._vanished
             else ConnectionClosed(f"pool {name!r} was stopped with its engine; open a new one")
         )
-        self._abort_tasks(error)
+        self._abort(error)
         late = []
         while not self.actor_inbox.empty():
             late.append(self.actor_inbox.get())
