@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
+import struct
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 RENAME_NOREPLACE = 1
 """renameat2(2): fail with EEXIST rather than replace."""
+
+_KEEP_SIZE = 0x1
+_PUNCH_HOLE = 0x2
+"""Modes of fallocate(2), from linux/falloc.h."""
+
+_FICLONE = 0x40049409
+"""ioctl_ficlone(2), from linux/fs.h: _IOW(0x94, 9, int), as every common machine has it."""
 
 _libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
 _libc.fallocate.restype = ctypes.c_int
@@ -21,10 +30,31 @@ def fallocate(fd: int, offset: int, length: int) -> None:
     Not `os.posix_fallocate`: glibc's writes a byte into every block where the file system has no
     such call, slowly and unasked. This one raises OSError with EOPNOTSUPP there.
     """
-    while _libc.fallocate(fd, 0, offset, length) != 0:
+    _fallocate(fd, 0, offset, length)
+
+
+def punch_hole(fd: int, offset: int, length: int) -> None:
+    """Give back what `length` bytes of `fd` from `offset` on are stored in: they read as zeros.
+
+    The file keeps its size. Raises OSError with EOPNOTSUPP where the file system cannot.
+    """
+    _fallocate(fd, _PUNCH_HOLE | _KEEP_SIZE, offset, length)
+
+
+def _fallocate(fd: int, mode: int, offset: int, length: int) -> None:
+    while _libc.fallocate(fd, mode, offset, length) != 0:
         number = ctypes.get_errno()
         if number != errno.EINTR:
             raise OSError(number, os.strerror(number))
+
+
+def share_blocks(source_fd: int, target_fd: int) -> None:
+    """Make the target all that the source is, sharing its blocks until one of them is written.
+
+    Raises OSError with EOPNOTSUPP, EINVAL, ENOTTY or EXDEV where the file system cannot, or is
+    another one.
+    """
+    fcntl.ioctl(target_fd, _FICLONE, source_fd)
 
 
 def rename_no_replace(dir_fd: int, old: str, new: str) -> None:
@@ -46,3 +76,23 @@ def rename_no_replace(dir_fd: int, old: str, new: str) -> None:
     if result != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), new)
+
+
+_FS_IOC_GETFLAGS = 0x80086601  # linux/fs.h, of a 64-bit kernel
+_FS_IOC_SETFLAGS = 0x40086602
+_FS_NOCOW_FL = 0x00800000
+
+
+def set_no_copy_on_write(fd: int) -> bool:
+    """Have btrfs write the file, which must be empty, in place: ioctl_iflags(2), FS_NOCOW_FL.
+
+    Returns whether the file system took it; another than btrfs has no such thing, and needs none.
+    """
+    flags = bytearray(struct.calcsize("l"))
+    try:
+        fcntl.ioctl(fd, _FS_IOC_GETFLAGS, flags)
+        (number,) = struct.unpack("l", flags)
+        fcntl.ioctl(fd, _FS_IOC_SETFLAGS, struct.pack("l", number | _FS_NOCOW_FL))
+    except OSError:
+        return False
+    return True

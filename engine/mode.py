@@ -31,3 +31,8 @@ def check_id(number: int | None, what: str) -> int | None:
     if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= _LARGEST_ID:
         raise InvalidSpec(f"{what}: {number!r} is no numeric id")
     return number
+
+
+def same_if_none(number: int | None) -> int:
+    """Return an id as chown(2) takes it: -1 leaves the owner or the group as it is."""
+    return -1 if number is None else number
