@@ -26,6 +26,7 @@ class ErrorCode(IntEnum):
     NO_STORAGE_VOL = 50
     OPERATION_INVALID = 55
     OPERATION_ABORTED = 78
+    OPERATION_UNSUPPORTED = 84
     RESOURCE_BUSY = 87
     ACCESS_DENIED = 88
     STORAGE_VOL_EXIST = 90
@@ -113,6 +114,12 @@ class VolumeBusy(VolaryError):  # noqa: N818
     code = ErrorCode.RESOURCE_BUSY
 
 
+class VolumeUnreadable(VolaryError):  # noqa: N818
+    """The volume's image, or one that it is backed by, is not whole or cannot be looked at."""
+
+    code = ErrorCode.OPERATION_INVALID
+
+
 class NoSpace(VolaryError):  # noqa: N818
     """The pool has less free space than this needs, running jobs' promises included."""
 
@@ -135,6 +142,39 @@ class StorageFailed(VolaryError):  # noqa: N818
     """The operating system refused a call; its own words are in the text."""
 
     code = ErrorCode.SYSTEM_ERROR
+
+
+class TransferFailed(StorageFailed):
+    """An upload or a download ended half way.
+
+    done: the bytes from its offset on, holes among them, that it had come.
+    """
+
+    def __init__(self, text: str, done: int = 0) -> None:
+        super().__init__(text)
+        self.done = done
+
+
+class TransferOutOfSpace(TransferFailed, NoSpace):
+    """An upload or a download ended half way because there was no room for the rest."""
+
+
+class ToolMissing(VolaryError):  # noqa: N818
+    """A program that this needs is not installed; the text says which package has it."""
+
+    code = ErrorCode.OPERATION_FAILED
+
+
+class ToolFailed(VolaryError):  # noqa: N818
+    """A program that did a part of the work failed; its own last words are in the text."""
+
+    code = ErrorCode.OPERATION_FAILED
+
+
+class Unsupported(VolaryError):  # noqa: N818
+    """A format cannot do what was asked for; the text says which one, and what can."""
+
+    code = ErrorCode.OPERATION_UNSUPPORTED
 
 
 class InternalFailure(VolaryError):  # noqa: N818

@@ -1,0 +1,155 @@
+"""What a volume can be downloaded to."""
+
+from __future__ import annotations
+
+import io
+import os
+import secrets
+import stat
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Protocol, TypeAlias, runtime_checkable
+
+from volary.api.pump_thread import start_pump
+from volary.engine.errors import InvalidSpec, from_os_error
+from volary.engine.file_system import sync_directory
+from volary.engine.formats.raw_transfer import FileSink, Sink
+from volary.engine.pipe import END, Pipe, PipeFailed
+
+
+@runtime_checkable
+class Writable(Protocol):
+    """A file object that is open for writing bytes."""
+
+    def write(self, data: bytes, /) -> int | None:
+        """Write the bytes, and return how many were written; None stands for all."""
+
+
+DownloadTarget: TypeAlias = str | os.PathLike[str] | Writable
+"""A path, or a file object."""
+
+
+class Target:
+    """Where a download goes to: `sink` for the engine, and `close` for when the job has ended."""
+
+    def __init__(self, sink: Sink) -> None:
+        self.sink = sink
+
+    def close(self) -> None:
+        """Let go of it: what is not whole is removed, and a thread that waits is told."""
+        if isinstance(self.sink, FileSink):
+            self.sink.close()
+        else:
+            self.sink.fail(InvalidSpec("the download is over"))
+
+
+def open_target(given: DownloadTarget) -> Target:
+    """Return where a download to `given` goes to; whoever asked closes it when the job has ended.
+
+    A path gets its file when that is whole and synced, holes as holes, in the place of one that is
+    there; until then it is hidden beside it, and nothing of it is left when the job fails. A path
+    that is no regular file, such as a named pipe, and a file object are written to as the data
+    comes, holes as zeros, by a thread; what they raise is the cause of the download's error.
+
+    Raises `InvalidSpec` for what is none of these, and what the system says of the path.
+    """
+    target: object = given  # whatever it is said to be
+    if isinstance(target, str | os.PathLike):
+        path = os.path.realpath(os.fspath(target))
+        try:
+            return _open_path(path)
+        except OSError as error:
+            raise from_os_error(error, f"opening {path} to download into it") from error
+    if isinstance(target, io.TextIOBase):
+        raise InvalidSpec(f"{given!r} takes text, and a volume holds bytes: open it in mode 'wb'")
+    if isinstance(target, Writable):
+        return _pumped(partial(_write_chunks, target))
+    raise InvalidSpec(
+        f"{type(given).__name__} is nothing to download to; give a path or a file object"
+    )
+
+
+def _open_path(path: str) -> Target:
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return Target(_NewFile(path, None))
+    if stat.S_ISDIR(mode):
+        raise InvalidSpec(f"{path} is a directory; give the path of the file to download into")
+    if stat.S_ISREG(mode):
+        return Target(_NewFile(path, stat.S_IMODE(mode)))
+    # Opening a named pipe waits for its reader: a matter for a thread of its own.
+    return _pumped(partial(_write_path, path))
+
+
+class _NewFile(FileSink):
+    """A file that is hidden until it is whole, and removed if it does not come to that.
+
+    path: the name that it is to have.
+    mode: its permissions; None for those that a new file has.
+    """
+
+    def __init__(self, path: str, mode: int | None) -> None:
+        folder, name = os.path.split(path)
+        # A name has 255 bytes at the most: NAME_MAX.
+        self._hidden: str | None = os.path.join(
+            folder, f".{os.fsdecode(os.fsencode(name)[:200])}.{secrets.token_hex(8)}.partial"
+        )
+        self._path = path
+        super().__init__(
+            os.open(self._hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        )
+        if mode is not None:
+            os.fchmod(self.fd, mode)
+
+    def finish(self) -> None:
+        """Give it its name."""
+        assert self._hidden is not None  # noqa: S101 - it is finished once
+        os.rename(self._hidden, self._path)
+        self._hidden = None
+        sync_directory(os.path.dirname(self._path))
+
+    def close(self) -> None:
+        """Close it, and remove it unless it was finished."""
+        super().close()
+        hidden, self._hidden = self._hidden, None
+        if hidden is not None:
+            with suppress(FileNotFoundError):
+                os.unlink(hidden)
+
+
+def _pumped(write: Callable[[Pipe], None]) -> Target:
+    pipe = Pipe()
+    start_pump(partial(_drain, write, pipe))
+    return Target(pipe)
+
+
+def _drain(write: Callable[[Pipe], None], pipe: Pipe) -> None:
+    """Have all that comes out of the pipe written."""
+    try:
+        write(pipe)
+    except PipeFailed:  # the job failed, and says so itself
+        pipe.close()
+    # The caller's code: whatever it raises is the job's error, not this thread's.
+    except BaseException as error:  # noqa: BLE001
+        pipe.close(error)
+    else:
+        pipe.close()
+
+
+def _write_path(path: str, pipe: Pipe) -> None:
+    with open(path, "wb", buffering=0) as file:
+        _write_chunks(file, pipe)
+
+
+def _write_chunks(file: Writable, pipe: Pipe) -> None:
+    while (chunk := pipe.take()) is not END:
+        # Asked neither for holes nor to wait for a time only, it gives bytes.
+        assert isinstance(chunk, bytes)  # noqa: S101 - for the type checker
+        # An unbuffered file may write a part (io.RawIOBase.write).
+        while (written := file.write(chunk)) is not None and written < len(chunk):
+            chunk = chunk[written:]
+    flush = getattr(file, "flush", None)
+    if flush is not None:
+        flush()
