@@ -1,0 +1,81 @@
+"""Running qemu-img on opened images."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Container, Sequence
+from typing import Final
+
+from volary.engine.errors import ToolFailed, VolumeBusy
+from volary.engine.formats import process
+from volary.engine.formats.open_image import Arguments, OpenImage
+from volary.engine.formats.process import Limits, Tool
+from volary.engine.progress import Done, Operation
+
+_QEMU_IMG: Final = Tool("qemu-img", "qemu-utils")
+
+_CPU_SECONDS = 30
+_CPU_SECONDS_A_GIB = 120
+"""What OpenStack grants for a look at an image, and for each gibibyte of data four times what the
+slowest work takes: deciphering with one cipher and enciphering with another in software."""
+
+_MEMORY = 1 << 30
+_MEMORY_AN_IMAGE = 64 << 20
+"""Bytes of address space: OpenStack's, and for each image in a chain QEMU's tables and their
+cache, 32 MiB each at the most (QCOW_MAX_L1_SIZE, DEFAULT_L2_CACHE_MAX_SIZE)."""
+
+_PASSED_ON = {os.strerror(number): number for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)}
+"""Errors of the system that are worth being told from others."""
+
+
+def run(
+    use: Arguments,
+    command: str,
+    arguments: Sequence[str],
+    *,
+    limits: Limits,
+    at: Callable[[bytes], Done] = lambda _: Done(),
+    accept: Container[int] = (0,),
+) -> Operation[bytes]:
+    """Run qemu-img, and raise what is behind its failure."""
+    try:
+        return (
+            yield from process.run(
+                _QEMU_IMG,
+                [command, *use.objects, *arguments],
+                limits=limits,
+                fds=use.fds,
+                at=at,
+                accept=accept,
+            )
+        )
+    except ToolFailed as error:
+        words = use.named(str(error))
+    for reason, number in _PASSED_ON.items():
+        if words.endswith(reason):
+            raise OSError(number, reason)
+    # What QEMU asks when a lock of another program's (fcntl(2), F_OFD_SETLK) is in the way.
+    if "Is another process using the image" in words:
+        raise VolumeBusy(f"{words} Stop the program that has it open")
+    raise ToolFailed(words)
+
+
+def limits_for(size: int, *images: OpenImage) -> Limits:
+    """Return what a program may take that works over `size` bytes, in chains of these images."""
+    count = sum(1 for image in images for _ in image.chain())
+    return Limits(
+        _CPU_SECONDS + (size * _CPU_SECONDS_A_GIB >> 30), _MEMORY + count * _MEMORY_AN_IMAGE
+    )
+
+
+class Taken:
+    """Counts what a file takes from the file system beyond what it had."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._before = os.fstat(fd).st_blocks
+
+    def now(self) -> int:
+        """Return the bytes taken so far."""
+        return max(0, os.fstat(self._fd).st_blocks - self._before) * 512
