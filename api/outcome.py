@@ -11,6 +11,9 @@ from volary.engine.flags import ASYNC
 
 T = TypeVar("T")
 
+_NOT_UNDONE = ("wipe volume", "upload volume", "delete volume")
+"""What writes over a volume in place."""
+
 
 def outcome(job: Job[T], flags: int = 0) -> T | Job[T]:
     """Return the job when `flags` has ASYNC; otherwise wait for it and return its result."""
@@ -25,9 +28,11 @@ def blocking(job: Job[T]) -> T:
         return job.result()
     except CancelledError:
         where = f"volume {job.volume!r} of pool" if job.volume is not None else "pool"
+        left = "nothing of it is left"
+        if job.operation in _NOT_UNDONE:
+            left = f"{job.progress().done} bytes were done, and are not undone"
         raise JobCancelled(
-            f"{job.operation}: job {job.id} on {where} {job.pool!r} was cancelled; "
-            "nothing of it is left"
+            f"{job.operation}: job {job.id} on {where} {job.pool!r} was cancelled; {left}"
         ) from None
     except BaseException:
         job.cancel()

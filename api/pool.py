@@ -9,10 +9,13 @@ from uuid import UUID
 from volary.api.outcome import blocking, outcome
 from volary.api.volume import Volume
 from volary.engine.actors import messages as m
+from volary.engine.actors.chain import lease, lease_backing
 from volary.engine.actors.engine import Engine
 from volary.engine.actors.job import Job
 from volary.engine.actors.pool_ref import PoolRef
-from volary.engine.errors import InvalidSpec
+from volary.engine.backends import OpenVolume
+from volary.engine.encryption import passphrase
+from volary.engine.errors import InvalidSpec, VolaryError, VolumeUnreadable
 from volary.engine.flags import Async, PoolFlags, PoolStart, VolumeCreate, check_flags
 from volary.engine.names import check_name
 from volary.engine.pool_document import write_pool_document
@@ -26,17 +29,16 @@ def _no_result(_: object) -> None:
     """Make nothing of an operation's result."""
 
 
-def _check_spec(spec: VolumeSpec, flags: int) -> None:
+def _check_spec(spec: VolumeSpec, flags: int, call: str) -> VolumeSpec:
+    """Return what is to be made, the flags being taken into account."""
     if not isinstance(spec, VolumeSpec):
         raise InvalidSpec(
-            f"create volume: {spec!r} is no specification; "
+            f"{call}: {spec!r} is no specification; "
             "give a volary.VolumeSpec, such as VolumeSpec('a.raw', capacity='8 GiB')"
         )
-    if flags & VolumeCreate.PREALLOCATE_METADATA and spec.format == "raw":
-        raise InvalidSpec(
-            f"volume {spec.name!r}: preallocation of metadata is qcow2's, and a raw volume has "
-            "none; give its spec the preallocation 'falloc' or 'full', and leave the flag out"
-        )
+    if flags & VolumeCreate.PREALLOCATE_METADATA and spec.preallocation == "off":
+        return spec.with_preallocation("metadata")
+    return spec
 
 
 class Pool:
@@ -264,14 +266,123 @@ class Pool:
         left then, nor after a cancel or a crash.
         """
         check_flags(flags, VolumeCreate, "create volume")
-        _check_spec(spec, flags)
-        name = spec.name
-        job = self.engine.job(
-            "create volume",
+        if flags & VolumeCreate.REFLINK:
+            raise InvalidSpec("create volume: the flag REFLINK is for clone_volume")
+        spec = _check_spec(spec, flags, "create volume")
+        job = self._volume_job("create volume", spec.name, on_progress)
+        try:
+            spec, below = self._complete(job, spec)
+            self.ref.submit(m.CreateVolume(job, spec, below))
+        except VolaryError as error:
+            job.fail(error)
+        return outcome(job, flags)
+
+    def _complete(
+        self, job: Job[Any], spec: VolumeSpec
+    ) -> tuple[VolumeSpec, tuple[OpenVolume, ...]]:
+        """Look at the backing file for what the spec says nothing of, and return that, too."""
+        backing = spec.backing
+        if backing is None:
+            if spec.capacity is None:
+                raise InvalidSpec(f"volume {spec.name!r}: no capacity; give one, such as '8 GiB'")
+            return spec, ()
+        try:
+            below = lease_backing(self.engine, job, self.ref, spec.name, backing)
+        except VolumeUnreadable:
+            # Somebody else's file, which is not opened: what is given must do.
+            if spec.capacity is None or backing.format is None:
+                raise
+            return spec, ()
+        base = below[0].info
+        return spec.with_backing_format(base.format).with_capacity(base.capacity), below
+
+    def _volume_job(
+        self, operation: str, name: str, on_progress: Callable[[Progress], None] | None
+    ) -> Job[Volume]:
+        return self.engine.job(
+            operation,
             pool=self.ref.name,
             volume=name,
             convert=lambda _: Volume(self, name),
             on_progress=on_progress,
         )
-        self.ref.submit(m.CreateVolume(job, spec))
+
+    @overload
+    def clone_volume(
+        self,
+        source: Volume,
+        spec: VolumeSpec,
+        flags: Async,
+        *,
+        source_secret: bytes | str | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> Job[Volume]: ...
+    @overload
+    def clone_volume(
+        self,
+        source: Volume,
+        spec: VolumeSpec,
+        flags: VolumeCreate = VolumeCreate.NONE,
+        *,
+        source_secret: bytes | str | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> Volume: ...
+    @overload
+    def clone_volume(
+        self,
+        source: Volume,
+        spec: VolumeSpec,
+        flags: int,
+        *,
+        source_secret: bytes | str | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> Volume | Job[Volume]: ...
+    def clone_volume(
+        self,
+        source: Volume,
+        spec: VolumeSpec,
+        flags: int = 0,
+        *,
+        source_secret: bytes | str | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> Volume | Job[Volume]:
+        """Create a volume with the content of another one, of this pool or another; when this
+        returns, it is on disk and synced, name and content.
+
+        source: the volume to copy, with all that it is backed by. It stays readable, and nobody
+            writes or deletes it meanwhile.
+        spec: what the clone is to be; without a capacity, as large as the source. It has its
+            content itself: for an overlay, see `create_volume`.
+        flags: `VolumeCreate.REFLINK` to share the source's blocks or fail (btrfs, xfs; raw
+            volumes); without it they are shared where that is possible. `ASYNC` to return the
+            job at once.
+        source_secret: the passphrase of a source that is encrypted.
+        on_progress: as for `create_volume`.
+
+        Raises `VolumeBusy` while another operation writes the source, `VolumeExists`, `NoSpace`,
+        `VolumeUnreadable`, and what the system refuses; nothing is left then, nor after a cancel.
+        """
+        check_flags(flags, VolumeCreate, "clone volume")
+        spec = _check_spec(spec, flags, "clone volume")
+        if not isinstance(source, Volume):
+            raise InvalidSpec(f"clone volume: {source!r} is no volume; give a volary.Volume")
+        if spec.backing is not None:
+            raise InvalidSpec(
+                f"volume {spec.name!r}: a clone has its content itself, and no backing file; "
+                "leave it out, or create an overlay with create_volume"
+            )
+        job = self._volume_job("clone volume", spec.name, on_progress)
+        try:
+            volumes = lease(self.engine, job, source.pool.ref, source.name)
+            self.ref.submit(
+                m.CloneVolume(
+                    job,
+                    spec.with_capacity(volumes[0].info.capacity),
+                    volumes,
+                    reflink=bool(flags & VolumeCreate.REFLINK),
+                    secret=passphrase(source_secret),
+                )
+            )
+        except VolaryError as error:
+            job.fail(error)
         return outcome(job, flags)

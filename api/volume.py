@@ -2,16 +2,44 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, overload
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal, overload
 
+from volary.api.download_target import DownloadTarget, open_target
 from volary.api.outcome import outcome
+from volary.api.upload_source import UploadSource, open_source
+from volary.api.volume_stream import VolumeStream
 from volary.engine.actors import messages as m
+from volary.engine.actors.chain import follow, lease_backing
 from volary.engine.actors.job import Job
-from volary.engine.flags import Async, VolumeDelete, check_flags
+from volary.engine.backends import OpenVolume
+from volary.engine.backing_chain import ChainLink
+from volary.engine.encryption import passphrase
+from volary.engine.errors import InvalidSpec, VolaryError
+from volary.engine.flags import (
+    ASYNC,
+    Async,
+    VolumeDelete,
+    VolumeDownload,
+    VolumeResize,
+    VolumeUpload,
+    VolumeWipe,
+    check_flags,
+)
+from volary.engine.formats.raw_transfer import Sink
+from volary.engine.hole import Hole
+from volary.engine.pipe import Pipe
+from volary.engine.progress import Progress
+from volary.engine.size import Size, parse_size
 from volary.engine.volume_info import VolumeInfo
+from volary.engine.wipe_algorithm import WipeAlgorithm
 
 if TYPE_CHECKING:
     from volary.api.pool import Pool
+
+
+def _nothing() -> None:
+    """Let go of nothing: a stream's reader does so."""
 
 
 class Volume:
@@ -53,6 +81,17 @@ class Volume:
         """Return format and sizes as they are on disk now; raises `VolumeNotFound`."""
         return self.pool.ref.ask(m.InspectVolume(self.name))
 
+    def __fspath__(self) -> str:
+        return self.path
+
+    def chain(self) -> tuple[ChainLink, ...]:
+        """Return what is known of it and of every image that it is backed by, itself first.
+
+        Volumes of active pools are looked at, and nothing else; where the chain cannot be
+        followed, its last link says why. Raises `VolumeNotFound`.
+        """
+        return follow(self.pool.engine, self.pool.ref, self.name)
+
     @overload
     def delete(self, flags: Async) -> Job[None]: ...
     @overload
@@ -62,12 +101,333 @@ class Volume:
     def delete(self, flags: int = 0) -> Job[None] | None:
         """Delete it; when this returns, it is gone from disk.
 
+        flags: `VolumeDelete.ZEROED` to write zeros over it first (which a cancel cannot undo).
+
         Raises `VolumeBusy` while another operation holds it, and `VolumeNotFound`.
         """
         check_flags(flags, VolumeDelete, "delete volume")
-        pool = self.pool
-        job = pool.engine.job(
-            "delete volume", pool=pool.name, volume=self.name, convert=lambda _: None
-        )
-        pool.ref.submit(m.DeleteVolume(job, self.name))
+        job = self._job("delete volume")
+        zeroed = bool(flags & VolumeDelete.ZEROED)
+        self.pool.ref.submit(m.DeleteVolume(job, self.name, zeroed))
         return outcome(job, flags)
+
+    @overload
+    def resize(
+        self,
+        capacity: Size,
+        flags: Async,
+        *,
+        secret: bytes | str | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> Job[None]: ...
+    @overload
+    def resize(
+        self,
+        capacity: Size,
+        flags: VolumeResize = VolumeResize.NONE,
+        *,
+        secret: bytes | str | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> None: ...
+    @overload
+    def resize(
+        self,
+        capacity: Size,
+        flags: int,
+        *,
+        secret: bytes | str | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> Job[None] | None: ...
+    def resize(
+        self,
+        capacity: Size,
+        flags: int = 0,
+        *,
+        secret: bytes | str | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> Job[None] | None:
+        """Give it another capacity; when this is cancelled or fails, it has its old one.
+
+        capacity: bytes, or a string such as "8 GiB".
+        flags: `VolumeResize.ALLOCATE` reserves what is added; `DELTA` takes `capacity` as what is
+            to be added, or with `SHRINK` to be taken off; `SHRINK` allows a smaller capacity,
+            which loses what is beyond it.
+        secret: the passphrase, of a volume that is encrypted.
+        on_progress: as for `Pool.create_volume`.
+
+        Raises `InvalidSpec` for a smaller capacity without `SHRINK`, and for what the format
+        cannot be; `NoSpace`, `VolumeBusy`, `VolumeNotFound`.
+        """
+        check_flags(flags, VolumeResize, "resize volume")
+        size = parse_size(capacity, f"volume {self.name!r}: capacity")
+        job = self._job("resize volume", on_progress)
+        pool = self.pool
+        try:
+            below: tuple[OpenVolume, ...] = ()
+            image = pool.ref.ask(m.InspectVolume(self.name)).image
+            if image is not None and image.backing is not None:
+                below = lease_backing(pool.engine, job, pool.ref, self.name, image.backing)
+            pool.ref.submit(
+                m.ResizeVolume(
+                    job,
+                    self.name,
+                    size,
+                    VolumeResize(int(flags) & ~int(ASYNC)),
+                    below,
+                    passphrase(secret),
+                )
+            )
+        except VolaryError as error:
+            job.fail(error)
+        return outcome(job, flags)
+
+    @overload
+    def wipe(
+        self,
+        algorithm: WipeAlgorithm,
+        flags: Async,
+        *,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> Job[None]: ...
+    @overload
+    def wipe(
+        self,
+        algorithm: WipeAlgorithm = WipeAlgorithm.ZERO,
+        *,
+        flags: Async,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> Job[None]: ...
+    @overload
+    def wipe(
+        self,
+        algorithm: WipeAlgorithm = WipeAlgorithm.ZERO,
+        flags: VolumeWipe = VolumeWipe.NONE,
+        *,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> None: ...
+    @overload
+    def wipe(
+        self,
+        algorithm: WipeAlgorithm = WipeAlgorithm.ZERO,
+        flags: int = 0,
+        *,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> Job[None] | None: ...
+    def wipe(
+        self,
+        algorithm: WipeAlgorithm = WipeAlgorithm.ZERO,
+        flags: int = 0,
+        *,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> Job[None] | None:
+        """Write over what it holds, header and all, so that it cannot be read again.
+
+        Holes are left as they are: nothing is in them. It cannot be undone: cancelled, it has
+        wiped a part, and the job's progress says how much. An image of another format than raw is
+        none any more.
+
+        algorithm: what to write, and how often.
+        flags: `ASYNC` to return the job at once.
+        on_progress: as for `Pool.create_volume`; counts every pass.
+
+        Raises `VolumeBusy`, `VolumeNotFound`, and `StorageFailed` where the file system cannot.
+        """
+        check_flags(flags, VolumeWipe, "wipe volume")
+        try:
+            algorithm = WipeAlgorithm(algorithm)
+        except ValueError:
+            known = ", ".join(f"WipeAlgorithm.{known.name}" for known in WipeAlgorithm)
+            raise InvalidSpec(
+                f"wipe volume: {algorithm!r} is no algorithm; known: {known}"
+            ) from None
+        job = self._job("wipe volume", on_progress)
+        self.pool.ref.submit(m.WipeVolume(job, self.name, algorithm))
+        return outcome(job, flags)
+
+    @overload
+    def upload(
+        self,
+        source: UploadSource,
+        flags: Async,
+        *,
+        offset: Size = 0,
+        length: Size | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> Job[None]: ...
+    @overload
+    def upload(
+        self,
+        source: UploadSource,
+        flags: VolumeUpload = VolumeUpload.NONE,
+        *,
+        offset: Size = 0,
+        length: Size | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> None: ...
+    @overload
+    def upload(
+        self,
+        source: UploadSource,
+        flags: int,
+        *,
+        offset: Size = 0,
+        length: Size | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> Job[None] | None: ...
+    def upload(
+        self,
+        source: UploadSource,
+        flags: int = 0,
+        *,
+        offset: Size = 0,
+        length: Size | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> Job[None] | None:
+        """Write into it what a source holds; what it is from now on is found out anew.
+
+        source: a path, a binary file object, an iterable of bytes, or (with `ASYNC`, in a
+            coroutine) an asynchronous one. Holes of a file become holes; an iterable yields a
+            `Hole` for one.
+        flags: `ASYNC` to return the job at once.
+        offset: bytes from its begin, as on disk: of an image of another format than raw, what
+            is written is the image's file, and not what its guest sees.
+        length: how many bytes the source must have; what it has if not given.
+        on_progress: as for `Pool.create_volume`.
+
+        It is written in place, so that what was written stays when it fails or is cancelled; a
+        raw volume has room for its capacity, and another image's file grows. Raises
+        `TransferFailed`, whose `done` says how many bytes were written; `VolumeBusy`,
+        `VolumeNotFound`, and `InvalidSpec` for a place outside of the volume.
+        """
+        check_flags(flags, VolumeUpload, "upload volume")
+        part = self._part(offset, length)
+        opened = open_source(source, blocks=not flags & ASYNC)
+        job = self._job("upload volume", on_progress)
+        job.at_end(opened.close)
+        try:
+            self.pool.ref.submit(m.UploadVolume(job, self.name, opened, *part))
+        except VolaryError as error:
+            job.fail(error)
+        return outcome(job, flags)
+
+    @overload
+    def download(
+        self,
+        target: DownloadTarget,
+        flags: Async,
+        *,
+        offset: Size = 0,
+        length: Size | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> Job[int]: ...
+    @overload
+    def download(
+        self,
+        target: DownloadTarget,
+        flags: VolumeDownload = VolumeDownload.NONE,
+        *,
+        offset: Size = 0,
+        length: Size | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> int: ...
+    @overload
+    def download(
+        self,
+        target: DownloadTarget,
+        flags: int,
+        *,
+        offset: Size = 0,
+        length: Size | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> Job[int] | int: ...
+    def download(
+        self,
+        target: DownloadTarget,
+        flags: int = 0,
+        *,
+        offset: Size = 0,
+        length: Size | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> Job[int] | int:
+        """Read it into a target; return how many bytes that was.
+
+        target: a path, which is there when it is whole and synced, holes as holes, and in the
+            place of a file that was there before; or a binary file object.
+        flags: `ASYNC` to return the job at once.
+        offset, length: the part to read, in bytes, as on disk; to the end if not given.
+        on_progress: as for `Pool.create_volume`.
+
+        It stays readable, and nobody writes or deletes it meanwhile. Raises `TransferFailed`,
+        whose `done` says how many bytes were read; `VolumeBusy` while another operation writes
+        it, `VolumeNotFound`, and `InvalidSpec` for a place outside of the volume.
+        """
+        check_flags(flags, VolumeDownload, "download volume")
+        part = self._part(offset, length)
+        opened = open_target(target)
+        job = self._download(opened.sink, part, opened.close, on_progress=on_progress)
+        return outcome(job, flags)
+
+    @overload
+    def stream(
+        self, *, offset: Size = 0, length: Size | None = None, sparse: Literal[False] = False
+    ) -> VolumeStream[bytes]: ...
+    @overload
+    def stream(
+        self, *, offset: Size = 0, length: Size | None = None, sparse: Literal[True]
+    ) -> VolumeStream[bytes | Hole]: ...
+    def stream(
+        self, *, offset: Size = 0, length: Size | None = None, sparse: bool = False
+    ) -> VolumeStream[bytes] | VolumeStream[bytes | Hole]:
+        """Read it in chunks: `for chunk in volume.stream()`, or `async for`.
+
+        offset, length: the part to read, in bytes, as on disk; to the end if not given.
+        sparse: whether a hole comes as a `Hole`, and not as its zeros.
+
+        It is a context manager; left early, it reads no more. Raises as `download` does.
+        """
+        part = self._part(offset, length)
+        pipe = Pipe()
+        return VolumeStream(pipe, lambda: self._download(pipe, part, _nothing, sparse=sparse))
+
+    def _part(self, offset: Size, length: Size | None) -> tuple[int, int | None]:
+        start = parse_size(offset, f"volume {self.name!r}: offset")
+        if length is None:
+            return start, None
+        return start, parse_size(length, f"volume {self.name!r}: length")
+
+    def _download(
+        self,
+        sink: Sink,
+        part: tuple[int, int | None],
+        let_go: Callable[[], None],
+        *,
+        sparse: bool = False,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> Job[int]:
+        pool = self.pool
+        job: Job[int] = pool.engine.job(
+            "download volume",
+            pool=pool.name,
+            volume=self.name,
+            convert=int,
+            on_progress=on_progress,
+        )
+        job.at_end(let_go)
+        try:
+            opened = pool.ref.ask(m.LeaseVolume(job, self.name))
+            job.at_end(opened.close)
+            pool.ref.submit(m.DownloadVolume(job, opened, sink, *part, sparse))
+        except VolaryError as error:
+            job.fail(error)
+        return job
+
+    def _job(
+        self, operation: str, on_progress: Callable[[Progress], None] | None = None
+    ) -> Job[None]:
+        return self.pool.engine.job(
+            operation,
+            pool=self.pool.name,
+            volume=self.name,
+            convert=lambda _: None,
+            on_progress=on_progress,
+        )

@@ -35,8 +35,7 @@ def sync_directory(path: str) -> None:
 
 def name_sync(fd: int) -> NameSync:
     """Return what holds for the file system of the directory `fd`."""
-    number = os.fstat(fd).st_dev
-    device = f"{os.major(number)}:{os.minor(number)}"
+    device = _device(fd)
     match _type(device):
         case "xfs":
             return NameSync.DIRECTORY
@@ -44,6 +43,16 @@ def name_sync(fd: int) -> NameSync:
             return _ext4(device)
         case _:
             return NameSync.NEITHER
+
+
+def shares_blocks(fd: int) -> bool:
+    """Say whether files on the file system of `fd` can share blocks (ioctl_ficlone(2))."""
+    return _type(_device(fd)) in ("btrfs", "xfs", "bcachefs", "ocfs2")
+
+
+def _device(fd: int) -> str:
+    number = os.fstat(fd).st_dev
+    return f"{os.major(number)}:{os.minor(number)}"
 
 
 def _type(device: str) -> str:

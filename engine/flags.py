@@ -33,15 +33,48 @@ class Async(enum.IntFlag, boundary=enum.KEEP):
 
 
 class VolumeCreate(_Flags):
-    """Flags of `create_volume` (virStorageVolCreateFlags)."""
+    """Flags of `create_volume` and `clone_volume` (virStorageVolCreateFlags)."""
 
     __or__ = _Flags.__or__
     NONE = 0
     PREALLOCATE_METADATA = 1
+    REFLINK = 2
 
 
 class VolumeDelete(_Flags):
     """Flags of `Volume.delete` (virStorageVolDeleteFlags)."""
+
+    __or__ = _Flags.__or__
+    NONE = 0
+    ZEROED = 1
+
+
+class VolumeResize(_Flags):
+    """Flags of `Volume.resize` (virStorageVolResizeFlags)."""
+
+    __or__ = _Flags.__or__
+    NONE = 0
+    ALLOCATE = 1
+    DELTA = 2
+    SHRINK = 4
+
+
+class VolumeWipe(_Flags):
+    """Flags of `Volume.wipe`, which has none of its own but `ASYNC`."""
+
+    __or__ = _Flags.__or__
+    NONE = 0
+
+
+class VolumeUpload(_Flags):
+    """Flags of `Volume.upload`, which has none of its own but `ASYNC`."""
+
+    __or__ = _Flags.__or__
+    NONE = 0
+
+
+class VolumeDownload(_Flags):
+    """Flags of `Volume.download`, which has none of its own but `ASYNC`."""
 
     __or__ = _Flags.__or__
     NONE = 0

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from volary.engine.image_info import ImageInfo
+
 
 @dataclass(frozen=True, slots=True)
 class VolumeInfo:
     """What is known of a volume; sizes in bytes.
 
     name: its name in the pool.
-    type: "file".
-    format: "raw".
+    type: "file", or "dir" for a directory.
+    format: "raw", "qcow2" and so on; "dir" for a directory.
     capacity: what the guest sees.
     allocation: what it takes on disk.
     physical: the size of the file that holds it.
+    modified: when the file was last written to, in nanoseconds since the epoch.
+    image: what its header says; None when that is nothing beyond the above, as of a raw volume.
     """
 
     name: str
@@ -23,3 +27,5 @@ class VolumeInfo:
     physical: int
     type: str = "file"
     format: str = "raw"
+    modified: int = 0
+    image: ImageInfo | None = None

@@ -154,6 +154,8 @@ class EngineActor(Actor):
             ref = self._by_name.get(message.name)
         if ref is None and message.target is not None:
             ref = self._by_target.get(message.target)
+        if ref is None and message.place is not None:
+            ref = self._by_place.get(message.place)
         if ref is None:
             what = " or ".join(
                 f"{word} {value}"
@@ -161,6 +163,7 @@ class EngineActor(Actor):
                     ("name", message.name and repr(message.name)),
                     ("UUID", message.uuid),
                     ("target", message.target),
+                    ("target", message.place),
                 )
                 if value
             )

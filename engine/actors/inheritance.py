@@ -18,6 +18,7 @@ from volary.engine.volume_info import VolumeInfo
 class Inheritance:
     """A pool's definition and, of one that was active, its volumes.
 
+    readers: the jobs that read its volumes, those of other pools too, by volume's name.
     finished: its jobs that have ended.
     workers: set when the workers that still ran have ended; only then is the disk at rest.
     """
@@ -27,5 +28,8 @@ class Inheritance:
     autostart: bool
     active: ActivePool | None = None
     volumes: Mapping[str, VolumeInfo] = field(default_factory=lambda: MappingProxyType({}))
+    readers: Mapping[str, tuple[Job[Any], ...]] = field(
+        default_factory=lambda: MappingProxyType({})
+    )
     finished: tuple[Job[Any], ...] = ()
     workers: tuple[Event, ...] = ()

@@ -88,6 +88,7 @@ class Job(concurrent.futures.Future[T]):
         self._phase = JobState.WAITING
         self._progress = Progress()
         self._steering: Steering | None = None
+        self._at_end: list[Callable[[], None]] = []
         self.has_callbacks = False
         """Whether somebody's function is called when it has ended."""
 
@@ -230,6 +231,10 @@ class Job(concurrent.futures.Future[T]):
         convert = self._convert
         self._convert = lambda _: convert(result)
 
+    def at_end(self, let_go: Callable[[], None]) -> None:
+        """Have something let go of when it is over, before anybody hears of that."""
+        self._at_end.append(let_go)
+
     def enter(self, phase: JobState) -> None:
         """Note that it waits, runs or is paused."""
         self._phase = phase
@@ -267,7 +272,12 @@ class Job(concurrent.futures.Future[T]):
     def _end(self, finish: Callable[[], object]) -> None:
         if self.done():  # a crashing pool and its worker may both end it: the first one counts
             return
-        self.ended = time.time()
+        self.ended = time.time()  # from here on its leases count for nothing
+        while self._at_end:
+            try:
+                self._at_end.pop()()
+            except Exception as error:  # noqa: BLE001 - whatever it is, the job has to end
+                log().error("what a job used could not be let go", job=self.id, exc_info=error)
         with suppress(concurrent.futures.InvalidStateError):
             finish()
 

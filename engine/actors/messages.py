@@ -14,11 +14,15 @@ from pykka import ActorRef
 
 from volary.engine.actors.assignment import Assignment
 from volary.engine.actors.job import Job
+from volary.engine.backends import OpenVolume
 from volary.engine.errors import VolaryError
+from volary.engine.flags import VolumeResize
+from volary.engine.formats.raw_transfer import Sink, Source
 from volary.engine.pool_info import PoolInfo, PoolStatus
 from volary.engine.pool_spec import PoolSpec
 from volary.engine.volume_info import VolumeInfo
 from volary.engine.volume_spec import VolumeSpec
+from volary.engine.wipe_algorithm import WipeAlgorithm
 
 if TYPE_CHECKING:
     from volary.engine.actors.inheritance import Inheritance
@@ -63,9 +67,19 @@ class FindVolume(Request[VolumeInfo]):
 
 @dataclass(frozen=True, slots=True)
 class InspectVolume(Request[VolumeInfo]):
-    """What is this volume on disk now?"""
+    """What is this volume on disk now, read as `format` if given?"""
 
     name: str
+    format: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseVolume(Request[OpenVolume]):
+    """Let the job read this volume, as `format` if given, and nobody write it until it is over."""
+
+    job: Job[Any]
+    name: str
+    format: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,18 +143,85 @@ class RefreshPool(PoolCommand):
     """Find the volumes anew."""
 
 
+# To a pool: operations on a volume.
+
+
 @dataclass(frozen=True, slots=True)
-class CreateVolume(PoolCommand):
+class VolumeCommand(PoolCommand):
+    """An operation on a volume."""
+
+
+@dataclass(frozen=True, slots=True)
+class CreateVolume(VolumeCommand):
     """Create a volume."""
 
     spec: VolumeSpec
+    below: tuple[OpenVolume, ...] = ()
+    """The volumes that it is to be backed by, which are leased to the job."""
 
 
 @dataclass(frozen=True, slots=True)
-class DeleteVolume(PoolCommand):
+class CloneVolume(VolumeCommand):
+    """Create a volume with the content of another one, which is leased to the job."""
+
+    spec: VolumeSpec
+    source: tuple[OpenVolume, ...]
+    """The volume and those below it that it is backed by."""
+    reflink: bool
+    """Share its blocks or fail, rather than share them where that is possible."""
+    secret: bytes | None
+    """What opens the source if it is encrypted."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteVolume(VolumeCommand):
     """Delete a volume."""
 
     name: str
+    zeroed: bool = False
+    """Write zeros over it first."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResizeVolume(VolumeCommand):
+    """Give a volume another capacity."""
+
+    name: str
+    capacity: int
+    flags: VolumeResize
+    below: tuple[OpenVolume, ...]
+    """The volumes that it is backed by, which are leased to the job."""
+    secret: bytes | None
+    """What opens it if it is encrypted."""
+
+
+@dataclass(frozen=True, slots=True)
+class WipeVolume(VolumeCommand):
+    """Write over what a volume holds."""
+
+    name: str
+    algorithm: WipeAlgorithm
+
+
+@dataclass(frozen=True, slots=True)
+class UploadVolume(VolumeCommand):
+    """Write into a volume what comes from a source."""
+
+    name: str
+    source: Source
+    offset: int
+    length: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadVolume(VolumeCommand):
+    """Read from a volume, which is leased to the job, into a sink."""
+
+    source: OpenVolume
+    sink: Sink
+    offset: int
+    length: int | None
+    sparse: bool
 
 
 # To a pool about a job, and from it to the worker.
@@ -261,6 +342,8 @@ class FindPool(Request[PoolRef]):
     name: str | None = None
     uuid: UUID | None = None
     target: str | None = None
+    place: str | None = None
+    """The target without links, as realpath(3) says."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from threading import Event
-from types import MappingProxyType
 from typing import Any, ClassVar
 
 import pykka
@@ -18,34 +16,23 @@ from volary.engine.actors.job import Job
 from volary.engine.actors.space_ledger import SpaceLedger
 from volary.engine.actors.tasks import Task, Tasks, nothing
 from volary.engine.actors.threads import Threads
-from volary.engine.backends import ActivePool, backend_for
+from volary.engine.actors.volumes import Volumes
+from volary.engine.backends import ActivePool, OpenVolume, backend_for
 from volary.engine.definition_store import DefinitionStore
 from volary.engine.errors import (
     ConnectionClosed,
-    NoSpace,
     PoolActive,
     PoolBusy,
     PoolCrashed,
     PoolInactive,
     PoolNotFound,
     VolaryError,
-    VolumeBusy,
-    VolumeExists,
-    VolumeNotFound,
 )
 from volary.engine.log import log
 from volary.engine.pool_info import PoolInfo, PoolState, PoolStatus
-from volary.engine.progress import Done, Operation
+from volary.engine.progress import Operation
 from volary.engine.settings import Settings
-from volary.engine.size import format_size
 from volary.engine.volume_info import VolumeInfo
-
-
-@dataclass(slots=True)
-class _Scan:
-    """Names that came or went while the target was being listed: the listing may be wrong."""
-
-    changed: set[str] = field(default_factory=set)
 
 
 class PoolActor(Actor):
@@ -69,10 +56,6 @@ class PoolActor(Actor):
         self._persistent = inheritance.persistent
         self._autostart = inheritance.autostart
         self._active = inheritance.active
-        self._volumes: dict[str, VolumeInfo] = dict(inheritance.volumes)
-        self._predecessors = inheritance.workers
-
-        self._held: dict[str, Job[Any]] = {}  # by volume's name: who creates or deletes it
         self._tasks = Tasks(
             threads,
             self.actor_ref,
@@ -81,8 +64,8 @@ class PoolActor(Actor):
             promise=self._promise,
             rested=self._close_if_idle,
         )
+        self._volumes = Volumes(inheritance, self._tasks, ledger)
         self._setting_autostart: Job[Any] | None = None
-        self._scans: dict[int, _Scan] = {}
         self._closing: Job[Any] | None = None
         self._crash: PoolCrashed | None = None
         self._vanished = False
@@ -130,21 +113,19 @@ class PoolActor(Actor):
 
     def _list_volumes(self, _: m.ListVolumes) -> tuple[VolumeInfo, ...]:
         self._require_active()
-        return tuple(self._volumes.values())
+        return self._volumes.infos()
 
     def _find_volume(self, message: m.FindVolume) -> VolumeInfo:
         self._require_active()
-        return self._known_volume(message.name)
+        return self._volumes.known(message.name)
 
     def _inspect_volume(self, message: m.InspectVolume) -> VolumeInfo:
+        return self._volumes.inspect(self._require_active(), message.name, message.format)
+
+    def _lease_volume(self, message: m.LeaseVolume) -> OpenVolume:
         active = self._require_active()
-        self._known_volume(message.name)
-        try:
-            info = self._volumes[message.name] = active.inspect(message.name)
-        except VolumeNotFound:  # deleted by somebody else
-            del self._volumes[message.name]
-            raise
-        return info
+        self._require_free()
+        return self._volumes.open(active, message)
 
     def _list_jobs(self, _: m.ListJobs) -> tuple[Job[Any], ...]:
         return (*self._tasks.finished, *self._tasks.jobs())
@@ -156,7 +137,10 @@ class PoolActor(Actor):
         try:
             if self._closing is not None:
                 raise PoolBusy(f"pool {self._spec.name!r} is being closed with its engine")
-            self._HANDLERS[type(command)](self, command)
+            if isinstance(command, m.VolumeCommand):
+                self._on_volume(command)
+            else:
+                self._HANDLERS[type(command)](self, command)
         except VolaryError as error:
             self._tasks.finished.append(command.job)
             self._refuse(command, error)
@@ -218,13 +202,14 @@ class PoolActor(Actor):
                 yield from backend.build()
             active = yield from backend.start()
             try:
-                return active, (yield from active.scan())
+                return active, (yield from active.scan({}))
             except BaseException:
                 active.close()
                 raise
 
         def done(result: tuple[ActivePool, dict[str, VolumeInfo]]) -> None:
-            self._active, self._volumes = result
+            self._active = result[0]
+            self._volumes.replace(result[1])
 
         self._begin(
             Task(
@@ -240,10 +225,11 @@ class PoolActor(Actor):
     def _stop_pool(self, message: m.StopPool) -> None:
         active = self._require_active()
         self._require_idle("stop it")
+        self._volumes.require_unread("stop it")
 
         def done(_: object) -> None:
             self._active = None
-            self._volumes = {}
+            self._volumes.replace({})
             if not self._persistent:
                 self._vanish()
 
@@ -256,89 +242,12 @@ class PoolActor(Actor):
     def _refresh(self, message: m.RefreshPool) -> None:
         active = self._require_active()
         self._require_free()
-        self._begin_scan(message.job, active)
+        self._volumes.scan(active, message.job)
 
-    def _begin_scan(self, job: Job[Any], active: ActivePool) -> None:
-        scan = self._scans[job.id] = _Scan()
-        predecessors, self._predecessors = self._predecessors, ()
-
-        def look() -> Operation[dict[str, VolumeInfo]]:
-            for stopped in predecessors:
-                while not stopped.wait(0.1):
-                    yield Done()
-            return (yield from active.scan())
-
-        def done(found: dict[str, VolumeInfo]) -> None:
-            del self._scans[job.id]
-            for name in scan.changed:
-                if name in self._volumes:
-                    found[name] = self._volumes[name]
-                else:
-                    found.pop(name, None)
-            self._volumes = found
-
-        self._begin(Task(job, look, done=done, undone=lambda: self._scans.__delitem__(job.id)))
-
-    # Operations on volumes.
-
-    def _create_volume(self, message: m.CreateVolume) -> None:
+    def _on_volume(self, message: m.VolumeCommand) -> None:
         active = self._require_active()
         self._require_free()
-        spec, job = message.spec, message.job
-        name = spec.name
-        if name in self._held:
-            raise self._taken(name)
-        if name in self._volumes:
-            raise VolumeExists(
-                f"pool {self._spec.name!r} has a volume {name!r} already; "
-                "choose another name, or delete it first"
-            )
-        if spec.allocation:
-            self._require_space(active, spec.allocation, name)
-
-        def done(info: VolumeInfo) -> None:
-            self._release(name)
-            self._volumes[name] = info
-
-        self._held[name] = job
-        self._begin(
-            Task(
-                job,
-                partial(active.create_volume, spec),
-                done=done,
-                undone=partial(self._release, name),
-                lane=self._tasks.quick if active.is_quick(spec) else self._tasks.allocators,
-                needed=spec.allocation,
-            )
-        )
-
-    def _delete_volume(self, message: m.DeleteVolume) -> None:
-        active = self._require_active()
-        self._require_free()
-        name = message.name
-        if name in self._held:
-            raise self._busy(name)
-        self._known_volume(name)
-
-        def done(_: object) -> None:
-            self._release(name)
-            self._volumes.pop(name, None)
-
-        self._held[name] = message.job
-        self._begin(
-            Task(
-                message.job,
-                partial(active.delete_volume, name),
-                done=done,
-                undone=partial(self._release, name),
-                lane=self._tasks.deletions,
-            )
-        )
-
-    def _release(self, name: str) -> None:
-        del self._held[name]
-        for scan in self._scans.values():
-            scan.changed.add(name)
+        self._volumes.begin(active, message)
 
     def _begin(self, task: Task) -> None:
         if task.exclusive:
@@ -401,44 +310,6 @@ class PoolActor(Actor):
                 f"pool {self._spec.name!r} has jobs: {jobs}; cancel them or wait, to {wish}"
             )
 
-    def _require_space(self, active: ActivePool, needed: int, name: str) -> None:
-        ledger = self._ledger
-        available = active.space().available
-        # The promise is made before it is checked: see SpaceLedger.
-        ledger.promise(active.device, active.uuid, self._tasks.promised + needed)
-        others = ledger.promised(active.device) - needed
-        if needed > available - others:
-            ledger.promise(active.device, active.uuid, self._tasks.promised)
-            promised = f", of which {format_size(others)} are promised to jobs" if others else ""
-            raise NoSpace(
-                f"volume {name!r} needs {format_size(needed)}, but pool {self._spec.name!r} has "
-                f"{format_size(available)} free{promised}; delete something, or allocate less"
-            )
-
-    def _known_volume(self, name: str) -> VolumeInfo:
-        info = self._volumes.get(name)
-        if info is None:
-            making = self._held.get(name)
-            hint = f"; job {making.id} is creating it" if making is not None else ""
-            raise VolumeNotFound(f"pool {self._spec.name!r} has no volume {name!r}{hint}")
-        return info
-
-    def _busy(self, name: str) -> VolumeBusy:
-        job = self._held[name]
-        return VolumeBusy(
-            f"volume {name!r} of pool {self._spec.name!r} is held by job {job.id} "
-            f"({job.operation}); cancel that job or wait for it"
-        )
-
-    def _taken(self, name: str) -> VolaryError:
-        """Say why a volume of that name cannot be created while a job holds the name."""
-        if name in self._volumes:
-            return self._busy(name)
-        return VolumeExists(
-            f"volume {name!r} of pool {self._spec.name!r} is being created by job "
-            f"{self._held[name].id}; choose another name, or cancel that job first"
-        )
-
     # The end.
 
     def _vanish(self) -> None:
@@ -483,7 +354,8 @@ class PoolActor(Actor):
                     self._persistent,
                     self._autostart,
                     self._active,
-                    MappingProxyType(self._volumes),
+                    self._volumes.snapshot(),
+                    self._volumes.readers(),
                     (*self._tasks.finished, *jobs),
                     workers,
                 )
@@ -543,8 +415,7 @@ class PoolActor(Actor):
         m.StopPool: _stop_pool,
         m.DeletePool: _delete_pool,
         m.RefreshPool: _refresh,
-        m.CreateVolume: _create_volume,
-        m.DeleteVolume: _delete_volume,
+        m.LeaseVolume: _lease_volume,
         m.SteerJob: _steer_job,
         m.Advanced: _advanced,
         m.Ended: _ended,

@@ -88,6 +88,7 @@ class Tasks:
         self.finished: deque[Job[Any]] = deque(finished, maxlen=settings.finished_jobs_per_pool)
         self.allocators = Lane(settings.allocators_per_pool)
         self.deletions = Lane(settings.deletions_per_pool)
+        self.transfers = Lane(settings.transfers_per_pool)
         self.quick = Lane(_QUICK_WORKERS, batch=_BATCH)
 
     def __bool__(self) -> bool:

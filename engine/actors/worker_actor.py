@@ -169,6 +169,7 @@ class WorkerActor(Actor):
 
     def _undo(self, work: Operation[Any], error: VolaryError | None) -> None:
         """Close the operation early, which undoes it; then end as cancelled, or with `error`."""
+        self._tell(monotonic())  # of what cannot be undone, it says how far it came
         try:
             work.close()
         except VolaryError as undoing:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
+from volary.engine.backends.open_volume import OpenVolume
+from volary.engine.formats import raw_transfer
+from volary.engine.formats.raw_transfer import Sink, Source
 from volary.engine.pool_info import Space
 from volary.engine.pool_spec import PoolSpec
 from volary.engine.progress import Operation
 from volary.engine.volume_info import VolumeInfo
 from volary.engine.volume_spec import VolumeSpec
+from volary.engine.wipe_algorithm import WipeAlgorithm
 
 
 class Backend(ABC):
@@ -38,8 +43,9 @@ class Backend(ABC):
 class ActivePool(ABC):
     """A pool that is started: what can be done with its volumes.
 
-    `space`, `is_quick`, `inspect` and `close` are called by the pool's actor itself: they answer
-    from the kernel's memory, at once.
+    Operations are a worker's. What is none (`space`, `inspect`, `open_volume` and so on) is called
+    by the pool's actor itself, and answers from the kernel's memory, at once: the header of a
+    volume that has changed was just written, and is read from the page cache.
     """
 
     def __init__(self, spec: PoolSpec) -> None:
@@ -69,8 +75,12 @@ class ActivePool(ABC):
         """Return how much room there is."""
 
     @abstractmethod
-    def scan(self) -> Operation[dict[str, VolumeInfo]]:
-        """Find every volume, and clear away what a crashed creation left."""
+    def scan(self, known: Mapping[str, VolumeInfo]) -> Operation[dict[str, VolumeInfo]]:
+        """Find every volume, and clear away what a crashed creation left.
+
+        known: what is known from before. A volume that has not changed since need not be opened,
+            and one that is known to be raw stays raw, whatever its guest wrote into it.
+        """
 
     @abstractmethod
     def is_quick(self, spec: VolumeSpec) -> bool:
@@ -79,13 +89,111 @@ class ActivePool(ABC):
         """
 
     @abstractmethod
-    def inspect(self, name: str) -> VolumeInfo:
-        """Return what one volume is now; raises `VolumeNotFound`."""
+    def needed(self, spec: VolumeSpec) -> int:
+        """Return how many bytes creating this takes from the free space, at the most; 0 where
+        that is too little to reckon with.
+        """
 
     @abstractmethod
-    def create_volume(self, spec: VolumeSpec) -> Operation[VolumeInfo]:
-        """Create a volume whole, or leave nothing."""
+    def needed_to_clone(
+        self, spec: VolumeSpec, source: Sequence[OpenVolume], *, reflink: bool
+    ) -> int:
+        """Return how many bytes a clone takes from the free space, at the most."""
 
     @abstractmethod
-    def delete_volume(self, name: str) -> Operation[None]:
-        """Delete a volume; one that vanished meanwhile counts as deleted."""
+    def inspect(
+        self,
+        name: str,
+        known: VolumeInfo | None = None,
+        *,
+        format: str | None = None,  # noqa: A002 - libvirt's word
+    ) -> VolumeInfo:
+        """Return what one volume is now; raises `VolumeNotFound`.
+
+        known: as in `scan`; None recognises it anew.
+        format: what to read it as, whatever it looks like.
+        """
+
+    @abstractmethod
+    def open_volume(
+        self,
+        name: str,
+        known: VolumeInfo,
+        *,
+        format: str | None = None,  # noqa: A002 - libvirt's word
+    ) -> OpenVolume:
+        """Open a volume for reading; raises `VolumeNotFound`. The arguments are `inspect`'s."""
+
+    @abstractmethod
+    def create_volume(
+        self, spec: VolumeSpec, below: Sequence[OpenVolume] = ()
+    ) -> Operation[VolumeInfo]:
+        """Create a volume whole, or leave nothing.
+
+        below: the volumes that it is to be backed by, as far as they are known.
+        """
+
+    @abstractmethod
+    def clone_volume(
+        self,
+        spec: VolumeSpec,
+        source: Sequence[OpenVolume],
+        *,
+        reflink: bool,
+        secret: bytes | None,
+    ) -> Operation[VolumeInfo]:
+        """Create a volume with the content of another one, whole, or leave nothing.
+
+        source: the volume, and those below it that it is backed by.
+        reflink: share its blocks or fail, rather than share them where that is possible.
+        secret: what opens the source if it is encrypted.
+        """
+
+    @abstractmethod
+    def delete_volume(self, name: str, *, zeroed: bool = False) -> Operation[None]:
+        """Delete a volume, `zeroed` first if asked; one that vanished meanwhile counts as
+        deleted.
+        """
+
+    @abstractmethod
+    def resize_volume(
+        self,
+        name: str,
+        now: VolumeInfo,
+        capacity: int,
+        *,
+        allocate: bool,
+        below: Sequence[OpenVolume],
+        secret: bytes | None,
+    ) -> Operation[VolumeInfo]:
+        """Give a volume another capacity, what is new allocated if asked; or leave it as it was.
+
+        now: what it is.
+        below: the volumes that it is backed by.
+        secret: what opens it if it is encrypted.
+        """
+
+    @abstractmethod
+    def wipe_volume(self, name: str, algorithm: WipeAlgorithm) -> Operation[VolumeInfo]:
+        """Write over what a volume holds. Closed early, it has done so in part."""
+
+    @abstractmethod
+    def upload_volume(
+        self, name: str, now: VolumeInfo, source: Source, *, offset: int, length: int | None
+    ) -> Operation[VolumeInfo]:
+        """Write what comes from `source` into a volume, and recognise it anew. Closed early, what
+        has come is written.
+        """
+
+    def download_volume(
+        self, volume: OpenVolume, sink: Sink, *, offset: int, length: int | None, sparse: bool
+    ) -> Operation[int]:
+        """Read a volume into `sink`; return how many bytes were read."""
+        return raw_transfer.download(
+            volume.fd,
+            sink,
+            offset=offset,
+            length=length,
+            sparse=sparse,
+            doing=f"downloading {volume.path}",
+        )

@@ -7,7 +7,10 @@
 from volary.api.connection import Connection, open  # noqa: A004 - volary.open, like gzip.open
 from volary.api.pool import Pool
 from volary.api.volume import Volume
+from volary.api.volume_stream import VolumeStream
 from volary.engine.actors.job import Job, JobState
+from volary.engine.backing_chain import ChainLink
+from volary.engine.encryption import Encryption
 from volary.engine.errors import (
     AccessDenied,
     ConnectionClosed,
@@ -29,12 +32,31 @@ from volary.engine.errors import (
     StorageFailed,
     TargetNotEmpty,
     TargetUnusable,
+    ToolFailed,
+    ToolMissing,
+    TransferFailed,
+    TransferOutOfSpace,
+    Unsupported,
     VolaryError,
     VolumeBusy,
     VolumeExists,
     VolumeNotFound,
+    VolumeUnreadable,
 )
-from volary.engine.flags import ASYNC, Async, PoolFlags, PoolStart, VolumeCreate, VolumeDelete
+from volary.engine.flags import (
+    ASYNC,
+    Async,
+    PoolFlags,
+    PoolStart,
+    VolumeCreate,
+    VolumeDelete,
+    VolumeDownload,
+    VolumeResize,
+    VolumeUpload,
+    VolumeWipe,
+)
+from volary.engine.hole import Hole
+from volary.engine.image_info import BackingFile, ImageInfo
 from volary.engine.pool_info import PoolInfo, PoolState
 from volary.engine.pool_spec import PoolSpec
 from volary.engine.progress import Progress
@@ -42,6 +64,7 @@ from volary.engine.settings import Settings
 from volary.engine.size import format_size, parse_size
 from volary.engine.volume_info import VolumeInfo
 from volary.engine.volume_spec import VolumeSpec
+from volary.engine.wipe_algorithm import WipeAlgorithm
 
 __version__ = "0.1.0"
 
@@ -49,9 +72,14 @@ __all__ = [
     "ASYNC",
     "AccessDenied",
     "Async",
+    "BackingFile",
+    "ChainLink",
     "Connection",
     "ConnectionClosed",
+    "Encryption",
     "ErrorCode",
+    "Hole",
+    "ImageInfo",
     "InternalFailure",
     "InvalidDocument",
     "InvalidSpec",
@@ -79,15 +107,27 @@ __all__ = [
     "StorageFailed",
     "TargetNotEmpty",
     "TargetUnusable",
+    "ToolFailed",
+    "ToolMissing",
+    "TransferFailed",
+    "TransferOutOfSpace",
+    "Unsupported",
     "VolaryError",
     "Volume",
     "VolumeBusy",
     "VolumeCreate",
     "VolumeDelete",
+    "VolumeDownload",
     "VolumeExists",
     "VolumeInfo",
     "VolumeNotFound",
+    "VolumeResize",
     "VolumeSpec",
+    "VolumeStream",
+    "VolumeUnreadable",
+    "VolumeUpload",
+    "VolumeWipe",
+    "WipeAlgorithm",
     "__version__",
     "format_size",
     "open",

@@ -22,6 +22,18 @@ def main(conn: volary.Connection, pool: volary.Pool, spec: volary.VolumeSpec, fl
     reveal_type(conn.create_pool("<pool/>", volary.PoolStart.BUILD | volary.ASYNC))
     reveal_type(pool.refresh(volary.ASYNC))
 
+def change(pool: volary.Pool, volume: volary.Volume, spec: volary.VolumeSpec) -> None:
+    reveal_type(pool.clone_volume(volume, spec))
+    reveal_type(pool.clone_volume(volume, spec, volary.VolumeCreate.REFLINK | volary.ASYNC))
+    reveal_type(volume.resize("1G", volary.ASYNC | volary.VolumeResize.SHRINK))
+    reveal_type(volume.wipe(flags=volary.ASYNC))
+    reveal_type(volume.wipe(volary.WipeAlgorithm.DOD, volary.ASYNC))
+    reveal_type(volume.upload("file", volary.ASYNC))
+    reveal_type(volume.download("file", volary.ASYNC))
+    reveal_type(volume.download("file"))
+    reveal_type(volume.stream())
+    reveal_type(volume.stream(sparse=True))
+
 async def wait(pool: volary.Pool, spec: volary.VolumeSpec) -> None:
     reveal_type(await pool.create_volume(spec, volary.ASYNC))
 """
@@ -36,6 +48,16 @@ REVEALED = [
     "volary.api.volume.Volume | volary.engine.actors.job.Job[volary.api.volume.Volume]",
     "volary.engine.actors.job.Job[volary.api.pool.Pool]",
     "volary.engine.actors.job.Job[None]",
+    "volary.api.volume.Volume",
+    "volary.engine.actors.job.Job[volary.api.volume.Volume]",
+    "volary.engine.actors.job.Job[None]",
+    "volary.engine.actors.job.Job[None]",
+    "volary.engine.actors.job.Job[None]",
+    "volary.engine.actors.job.Job[None]",
+    "volary.engine.actors.job.Job[int]",
+    "int",
+    "volary.api.volume_stream.VolumeStream[bytes]",
+    "volary.api.volume_stream.VolumeStream[bytes | tuple[int, fallback=volary.engine.hole.Hole]]",
     "volary.api.volume.Volume",
 ]
 

@@ -136,6 +136,6 @@ def test_a_raw_volume_has_no_metadata_to_preallocate(
     pool: volary.Pool, target: Path, more: int
 ) -> None:
     flags = volary.VolumeCreate.PREALLOCATE_METADATA | more
-    with pytest.raises(volary.InvalidSpec, match=r"qcow2's.* 'falloc' or 'full'"):
+    with pytest.raises(volary.InvalidSpec, match=r"qcow2's"):
         pool.create_volume(volary.VolumeSpec("a", capacity=MIB), flags)
     assert os.listdir(target) == []

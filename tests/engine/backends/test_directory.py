@@ -109,7 +109,9 @@ def test_deleting_never_takes_a_volume_along(spec: PoolSpec, target: Path) -> No
     assert (target / "a").read_text() == "precious"
 
 
-def test_a_scan_finds_regular_files_and_nothing_else(active: ActivePool, target: Path) -> None:
+def test_a_scan_finds_files_and_directories_and_nothing_else(
+    active: ActivePool, target: Path
+) -> None:
     (target / "a").write_bytes(b"x" * 5000)
     (target / ".dotted").touch()
     (target / "directory").mkdir()
@@ -121,19 +123,31 @@ def test_a_scan_finds_regular_files_and_nothing_else(active: ActivePool, target:
     (target / ".fuse_hidden000001400000008b").touch()
     (target / ".nfs000000000123456700000001").touch()
     (target / os.fsdecode(b"\xff")).touch()
-    found = run(active.scan())
-    assert sorted(found) == [".dotted", "a"]
-    assert found["a"] == VolumeInfo("a", capacity=5000, allocation=8192, physical=5000)
+    found = run(active.scan({}))
+    assert sorted(found) == [".dotted", "a", "directory"]
+    modified = os.stat(target / "a").st_mtime_ns
+    assert found["a"] == VolumeInfo("a", 5000, 8192, 5000, modified=modified)
+    assert (found["directory"].type, found["directory"].format) == ("dir", "dir")
 
 
 def test_a_scan_removes_what_a_crash_left(active: ActivePool, target: Path) -> None:
     (target / ".volary-0123456789abcdef.partial").touch()
-    assert run(active.scan()) == {}
+    assert run(active.scan({})) == {}
     assert os.listdir(target) == []
 
 
-@pytest.mark.parametrize("make", [Path.mkdir, lambda p: p.symlink_to("/etc/passwd")])
-def test_what_is_no_regular_file_is_no_volume(
+def test_a_directory_is_deleted_when_it_is_empty(active: ActivePool, target: Path) -> None:
+    (target / "a").mkdir()
+    (target / "a" / "precious").touch()
+    with pytest.raises(StorageFailed, match=r"'a'.*not empty"):
+        run(active.delete_volume("a"))
+    (target / "a" / "precious").unlink()
+    run(active.delete_volume("a"))
+    assert os.listdir(target) == []
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda p: p.symlink_to("/etc/passwd")])
+def test_what_is_neither_file_nor_directory_is_no_volume(
     active: ActivePool, target: Path, make: Callable[[Path], None]
 ) -> None:
     make(target / "a")

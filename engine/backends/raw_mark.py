@@ -1,0 +1,44 @@
+"""A mark on files that are raw images, so that no guest can make them anything else.
+
+Whoever writes to a raw disk can write another format's header into it, with a backing file of his
+choice. What a pool makes raw therefore bears an extended attribute that says so, and how large it
+is: a guest changes neither. A file of another size was put there by the host, and is recognised
+by what is in it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+_NAME = "user.volary.raw"
+
+_NO_ATTRIBUTES = (errno.EOPNOTSUPP, errno.ENOSPC, errno.EDQUOT, errno.EPERM, errno.ENOSYS)
+"""What setxattr(2) answers where the file system has no such attributes, or no room for one:
+there the pool remembers it, for as long as it is active."""
+
+
+def mark(fd: int, size: int) -> None:
+    """Mark the file as a raw image of `size` bytes, where that is possible."""
+    try:
+        os.setxattr(fd, _NAME, b"%d" % size)
+    except OSError as error:
+        if error.errno not in _NO_ATTRIBUTES:
+            raise
+
+
+def is_marked(fd: int, size: int) -> bool:
+    """Say whether the file bears the mark of a raw image of `size` bytes."""
+    try:
+        return os.getxattr(fd, _NAME) == b"%d" % size
+    except OSError:  # it bears none, or can bear none
+        return False
+
+
+def unmark(fd: int) -> None:
+    """Take the mark off."""
+    try:
+        os.removexattr(fd, _NAME)
+    except OSError as error:
+        if error.errno not in (errno.ENODATA, *_NO_ATTRIBUTES):
+            raise

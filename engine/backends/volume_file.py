@@ -1,0 +1,256 @@
+"""A file that holds a volume: what it is, and what is done to its content."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import replace
+
+from volary.engine.backends import raw_mark
+from volary.engine.backends.open_volume import OpenVolume
+from volary.engine.errors import InvalidSpec, StorageFailed
+from volary.engine.formats import (
+    qcow2,
+    qemu_convert,
+    qemu_create,
+    qemu_resize,
+    raw,
+    raw_copy,
+    raw_resize,
+    raw_transfer,
+)
+from volary.engine.formats.open_image import OpenImage
+from volary.engine.formats.probe import HEAD, Probe
+from volary.engine.formats.raw_transfer import Source
+from volary.engine.formats.recognise import recognise
+from volary.engine.image_info import ImageInfo
+from volary.engine.progress import Operation
+from volary.engine.size import LARGEST
+from volary.engine.volume_info import VolumeInfo
+from volary.engine.volume_spec import VolumeSpec
+
+
+def capacity_of(spec: VolumeSpec) -> int:
+    """Return the capacity, which a spec has when it comes to a pool."""
+    if spec.capacity is None:
+        raise InvalidSpec(
+            f"volume {spec.name!r} has no capacity; give one, or a backing file that is a volume"
+        )
+    return spec.capacity
+
+
+# Looking.
+
+
+def unchanged(name: str, answer: os.stat_result, known: VolumeInfo | None) -> VolumeInfo | None:
+    """Return what is known of a volume as it is now, or None when its file must be opened.
+
+    A raw volume stays one as long as its size is the same: its guest can write another format's
+    header into it, and change its size it cannot.
+    """
+    if stat.S_ISDIR(answer.st_mode):
+        return VolumeInfo(
+            name,
+            0,
+            answer.st_blocks * 512,
+            answer.st_size,
+            type="dir",
+            format="dir",
+            modified=answer.st_mtime_ns,
+        )
+    if known is None or known.type != "file" or answer.st_size != known.physical:
+        return None
+    allocation = answer.st_blocks * 512  # stat(2): always units of 512 bytes
+    if known.modified == answer.st_mtime_ns and known.allocation == allocation:
+        return known
+    if known.format == "raw" or known.modified == answer.st_mtime_ns:
+        return replace(known, allocation=allocation, modified=answer.st_mtime_ns)
+    return None
+
+
+def describe(name: str, fd: int, *, format: str | None = None) -> VolumeInfo:  # noqa: A002 - libvirt's word
+    """Recognise the volume in an open file, or read it as `format`."""
+    answer = os.fstat(fd)
+    size = answer.st_size
+    if format is None and raw_mark.is_marked(fd, size):
+        image = ImageInfo("raw", size)
+    else:
+        image = recognise(Probe(fd, size, name), format=format)
+    return _info(name, answer, image)
+
+
+def unreadable(name: str, answer: os.stat_result, error: OSError) -> VolumeInfo:
+    """Return what can be told of a file that may not be opened."""
+    reason = f"it cannot be read: {os.strerror(error.errno or 0)}"
+    return _info(name, answer, ImageInfo("raw", answer.st_size, problem=reason))
+
+
+def _info(name: str, answer: os.stat_result, image: ImageInfo) -> VolumeInfo:
+    plain = image == ImageInfo("raw", answer.st_size)
+    return VolumeInfo(
+        name,
+        capacity=image.capacity,
+        allocation=answer.st_blocks * 512,
+        physical=answer.st_size,
+        format=image.format,
+        modified=answer.st_mtime_ns,
+        image=None if plain else image,
+    )
+
+
+# Making.
+
+
+def fill(fd: int, spec: VolumeSpec, below: Sequence[OpenVolume] = ()) -> Operation[bool]:
+    """Make the empty file `fd` a volume; return whether anything was written to it.
+
+    below: the volumes that it is backed by, as far as they are known.
+    """
+    if spec.format == "raw":
+        written = yield from raw.create(
+            fd,
+            capacity=capacity_of(spec),
+            allocation=spec.allocation,
+            preallocation=spec.preallocation,
+        )
+        raw_mark.mark(fd, capacity_of(spec))
+        return written
+    if spec.format == "qcow2" and spec.encryption is None:
+        yield from qcow2.create(fd, spec)
+    else:
+        backing = open_image(below, None) if below and spec.format == "vmdk" else None
+        yield from qemu_create.create(fd, spec, backing=backing)
+    return True
+
+
+def clone(
+    fd: int, spec: VolumeSpec, source: Sequence[OpenVolume], *, reflink: bool, secret: bytes | None
+) -> Operation[bool]:
+    """Make the empty file `fd` a volume with the content of `source[0]`, which is backed by the
+    rest of `source`; return whether anything was written to it.
+    """
+    original = source[0]
+    capacity = capacity_of(spec)
+    if capacity < original.info.capacity:
+        raise InvalidSpec(
+            f"{original.path} has {original.info.capacity} bytes: a clone of {capacity} bytes "
+            "would cut it off; leave the capacity out, or resize the source first"
+        )
+    if original.info.format == spec.format == "raw":
+        return (yield from _clone_raw(fd, spec, original, reflink=reflink))
+    image = open_image(source, secret)
+    if reflink:
+        raise InvalidSpec(
+            f"only raw volumes share blocks: {original.path} is {original.info.format}, and the "
+            f"clone is to be {spec.format}; leave the flag REFLINK out"
+        )
+    yield from fill(fd, spec)
+    target = OpenImage.of(
+        fd,
+        _image(describe(spec.name, fd)),
+        name=f"volume {spec.name!r}",
+        secret=spec.encryption.passphrase if spec.encryption is not None else None,
+    )
+    yield from qemu_convert.convert(image, target)
+    return True
+
+
+def _clone_raw(
+    fd: int, spec: VolumeSpec, original: OpenVolume, *, reflink: bool
+) -> Operation[bool]:
+    capacity = capacity_of(spec)
+    # What is to be allocated cannot be shared.
+    if spec.allocation == 0 and raw_copy.reflink(original.fd, fd):
+        os.ftruncate(fd, capacity)
+    elif reflink:
+        raise StorageFailed(
+            f"{original.path} cannot share its blocks with a clone here: that needs btrfs, or xfs "
+            "with reflink, one file system for both, and no allocation; leave the flag REFLINK out"
+        )
+    else:
+        # Zeros are not written twice: the copy writes what is not zero.
+        way = "falloc" if spec.preallocation == "full" else spec.preallocation
+        yield from raw.create(fd, capacity=capacity, allocation=spec.allocation, preallocation=way)
+        yield from raw_copy.copy(original.fd, fd, length=original.info.capacity)
+    raw_mark.mark(fd, capacity)
+    return True
+
+
+def open_image(source: Sequence[OpenVolume], secret: bytes | None) -> OpenImage:
+    """Return the chain of open volumes as QEMU is given it: nothing is opened by a name.
+
+    Raises `VolumeUnreadable` for what must not be handed to QEMU.
+    """
+    below: OpenImage | None = None
+    for volume in reversed(source):
+        image = _image(volume.info)
+        below = OpenImage.of(
+            volume.fd,
+            image,
+            name=volume.path,
+            backing=below,
+            secret=secret if image.encryption is not None else None,
+        )
+    assert below is not None  # noqa: S101 - there is at least the volume itself
+    return below
+
+
+def _image(info: VolumeInfo) -> ImageInfo:
+    return info.image or ImageInfo(info.format, info.capacity)
+
+
+# Changing.
+
+
+def resize(
+    fd: int,
+    now: VolumeInfo,
+    capacity: int,
+    *,
+    allocate: bool,
+    below: Sequence[OpenVolume],
+    secret: bytes | None,
+) -> Operation[None]:
+    """Give the volume in `fd` another capacity, or leave it as it was."""
+    if now.format == "raw":
+        yield from raw_resize.resize(fd, capacity, allocate=allocate)
+        raw_mark.mark(fd, capacity)  # the pool knows that it is raw, whatever is in it
+        return
+    this = OpenVolume(fd, f"volume {now.name!r}", now)
+    image = open_image((this, *below), secret)
+    yield from qemu_resize.resize(
+        image,
+        capacity,
+        shrink=capacity < now.capacity,
+        preallocation="falloc" if allocate and capacity > now.capacity else "off",
+    )
+
+
+def upload(
+    fd: int,
+    now: VolumeInfo,
+    source: Source,
+    *,
+    offset: int,
+    length: int | None,
+    doing: str,
+) -> Operation[None]:
+    """Write what comes from `source` into the volume in `fd`.
+
+    A raw volume has room for its capacity. Another one's file holds what it holds, and grows. What
+    the volume is from now on is in its content, if all of a header's place was written; a part
+    that leaves what a guest wrote there leaves a raw volume raw.
+    """
+    room = now.physical if now.format == "raw" else LARGEST
+    done = yield from raw_transfer.upload(
+        fd, source, offset=offset, length=length, capacity=room, doing=doing
+    )
+    size = os.fstat(fd).st_size
+    if size < offset + done:  # it ended with a hole
+        size = offset + done
+        os.ftruncate(fd, size)
+    if offset == 0 and done >= min(size, HEAD):
+        raw_mark.unmark(fd)
+        if recognise(Probe(fd, size, now.name)).format == "raw":
+            raw_mark.mark(fd, size)
