@@ -172,7 +172,9 @@ def _clone_raw(
         # Zeros are not written twice: the copy writes what is not zero.
         way = "falloc" if spec.preallocation == "full" else spec.preallocation
         yield from raw.create(fd, capacity=capacity, allocation=spec.allocation, preallocation=way)
-        yield from raw_copy.copy(original.fd, fd, length=original.info.capacity)
+        yield from raw_copy.copy(
+            original.fd, fd, length=original.info.capacity, reserved=spec.allocation
+        )
     raw_mark.mark(fd, capacity)
     return True
 
