@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test check bench format clean
+.PHONY: help demo test check bench fuzz grid format clean
 .DEFAULT_GOAL := help
 
 help:  ## say what each target does
@@ -18,13 +18,20 @@ test: $(READY)  ## run the tests
 
 check: $(READY)  ## types, style and the import rules
 	$(BIN)/mypy
-	$(BIN)/mypy tests benchmarks examples
+	$(BIN)/mypy tests benchmarks examples fuzz
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 
 bench: $(READY)  ## print the figures that the README carries
 	$(BIN)/python -m benchmarks
+
+fuzz: $(READY)  ## fuzz each recogniser of an image format, an hour in all; SECONDS=600 for ten minutes
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[fuzz]'
+	$(BIN)/python -m fuzz --seconds $(or $(SECONDS),3600)
+
+grid: $(READY)  ## make a qcow2 with every combination of options, and check each with qemu-img
+	$(BIN)/python -m tests.system.qcow2_grid
 
 format: $(READY)  ## put the source into its form
 	$(BIN)/ruff check --fix .

@@ -78,8 +78,10 @@ def parse(probe: Probe) -> ImageInfo:
         fields += probe.unpack(_ADDED, _BASE.size)
     header = _Header(*fields)
     bits = header.cluster_bits
+    compat = "0.10" if header.version == 2 else "1.1"  # noqa: PLR2004
     if not 9 <= bits <= 21:  # noqa: PLR2004
-        raise BadHeader(f"a cluster of 2^{bits} bytes is not one of 512 bytes to 2 MiB")
+        wrong = f"a cluster of 2^{bits} bytes is not one of 512 bytes to 2 MiB"
+        return ImageInfo("qcow2", header.capacity, compat=compat, problem=wrong)
     problem = next(_problems(header, probe), None)
     backing = data_file = None
     try:
@@ -90,7 +92,7 @@ def parse(probe: Probe) -> ImageInfo:
         "qcow2",
         header.capacity,
         1 << bits,
-        "0.10" if header.version == 2 else "1.1",  # noqa: PLR2004
+        compat,
         bool(header.compatible & _LAZY_REFCOUNTS),
         bool(header.incompatible & _EXTENDED_L2),
         _ENCRYPTIONS.get(header.encryption),

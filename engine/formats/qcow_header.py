@@ -32,7 +32,8 @@ def parse(probe: Probe) -> ImageInfo:
         l1_offset,
     ) = probe.unpack(_HEADER, 0)
     if not 9 <= cluster_bits <= 16:  # noqa: PLR2004
-        raise BadHeader(f"a cluster of 2^{cluster_bits} bytes is not one of 512 bytes to 64 KiB")
+        wrong = f"a cluster of 2^{cluster_bits} bytes is not one of 512 bytes to 64 KiB"
+        return ImageInfo("qcow", capacity, problem=wrong)
     problem = None
     if not 6 <= l2_bits <= 13:  # noqa: PLR2004
         problem = f"an L2 table of 2^{l2_bits} entries is not one of 64 to 8192"

@@ -35,12 +35,13 @@ def parse(probe: Probe) -> ImageInfo:
         backing_length,
     ) = probe.unpack(_HEADER, 0)
     if not 4 << 10 <= cluster <= 64 << 20 or cluster & (cluster - 1):
-        raise BadHeader(f"a cluster of {cluster} bytes is no power of two from 4 KiB to 64 MiB")
-    if not 1 <= table <= 16 or table & (table - 1):  # noqa: PLR2004
-        raise BadHeader(f"a table of {table} clusters is no power of two from 1 to 16")
+        wrong = f"a cluster of {cluster} bytes is no power of two from 4 KiB to 64 MiB"
+        return ImageInfo("qed", capacity, problem=wrong)
     entries = table * cluster // 8
     problem = None
-    if features & ~_KNOWN_FEATURES:
+    if not 1 <= table <= 16 or table & (table - 1):  # noqa: PLR2004
+        problem = f"a table of {table} clusters is no power of two from 1 to 16"
+    elif features & ~_KNOWN_FEATURES:
         problem = f"it has features that are not known: {features & ~_KNOWN_FEATURES:#x}"
     elif capacity % 512:
         problem = f"a capacity of {capacity} bytes is not one of whole sectors"
@@ -51,9 +52,8 @@ def parse(probe: Probe) -> ImageInfo:
     backing = None
     if features & _BACKING_FILE and backing_length:
         if backing_offset + backing_length > header * cluster:
-            problem = (
-                problem or f"the backing file's name at {backing_offset} is not in the header"
-            )
+            outside = f"the backing file's name at {backing_offset} is not in the header"
+            problem = problem or outside
         try:
             name = probe.read_name(backing_offset, backing_length, "the backing file's name")
             backing = BackingFile(name, "raw" if features & _BACKING_IS_RAW else None)

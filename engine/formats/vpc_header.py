@@ -79,17 +79,20 @@ def _checksum(data: bytes, at: int) -> int:
 
 def _parse_dynamic(probe: Probe) -> ImageInfo:
     capacity, kind, dynamic_at, problem = _footer(probe, 0)
-    cookie, _table_at, _version, entries, block, _sum, _uuid, parent = probe.unpack(
-        _DYNAMIC, dynamic_at
-    )
-    if cookie != b"cxsparse":
-        raise BadHeader(f"there is no header of a dynamic image at {dynamic_at}")
-    if problem is None and (block < 512 or block & (block - 1)):  # noqa: PLR2004
-        problem = f"a block of {block} bytes is no power of two of whole sectors"
-    elif problem is None and entries * block < capacity:
-        problem = f"{entries} blocks are too few for {capacity} bytes"
+    try:
+        cookie, _table_at, _version, entries, block, _sum, _uuid, parent = probe.unpack(
+            _DYNAMIC, dynamic_at
+        )
+    except BadHeader as error:
+        return ImageInfo("vpc", capacity, problem=problem or str(error))
     backing = None
-    if kind == _DIFFERENCING:
+    if cookie != b"cxsparse":
+        problem = problem or f"there is no header of a dynamic image at {dynamic_at}"
+    elif block < 512 or block & (block - 1):  # noqa: PLR2004
+        problem = problem or f"a block of {block} bytes is no power of two of whole sectors"
+    elif entries * block < capacity:
+        problem = problem or f"{entries} blocks are too few for {capacity} bytes"
+    elif kind == _DIFFERENCING:
         try:
             backing = _parent(parent)
         except BadHeader as error:
