@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import Event
 from types import MappingProxyType
@@ -69,8 +69,18 @@ class Volumes:
         return self._leases.all_readers()
 
     def snapshot(self) -> Mapping[str, VolumeInfo]:
-        """Return the account, for whoever goes on with it when this one is no more."""
-        return MappingProxyType(self._infos)
+        """Return the account, for whoever goes on with it when this one is no more.
+
+        What a job was writing has a physical size of 0 there, so that it is looked at anew: an
+        upload may have made it another volume, and it is not for its old size taken for what it
+        was.
+        """
+        return MappingProxyType(
+            {
+                name: info if self._leases.writer(name) is None else replace(info, physical=0)
+                for name, info in self._infos.items()
+            }
+        )
 
     def known(self, name: str) -> VolumeInfo:
         """Return what is known of a volume; raises `VolumeNotFound`."""

@@ -7,7 +7,7 @@ import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from volary.engine.backends import volume_file
+from volary.engine.backends import raw_mark, volume_file
 from volary.engine.backends.backend import ActivePool
 from volary.engine.backends.new_file import NewFile, is_hidden, is_removed, remove_orphan
 from volary.engine.backends.open_volume import OpenVolume
@@ -233,14 +233,15 @@ class OpenDirectory(ActivePool):
         """Make a file whole or not at all; `fill` says whether anything was written to it."""
         try:
             with NewFile(self._fd, mode=_DEFAULT_VOLUME_MODE) as file:
-                # The owner first: chown(2) clears the set-user-ID and set-group-ID bits.
+                if spec.nocow:
+                    set_no_copy_on_write(file.fd)
+                written = yield from fill(file.fd)
+                # Only now: qemu-img opens the file anew, which a mode such as 0400 forbids. The
+                # owner first: chown(2) clears the set-user-ID and set-group-ID bits.
                 if spec.owner is not None or spec.group is not None:
                     os.fchown(file.fd, same_if_none(spec.owner), same_if_none(spec.group))
                 if spec.mode is not None:
                     os.fchmod(file.fd, spec.mode)
-                if spec.nocow:
-                    set_no_copy_on_write(file.fd)
-                written = yield from fill(file.fd)
                 yield from self._publish(file, spec.name, written=written)
                 if not written and spec.allocation == 0 and spec.format == "raw":
                     # No block was asked for, so that none need be counted: every system call
@@ -331,7 +332,9 @@ class OpenDirectory(ActivePool):
     def wipe_volume(self, name: str, algorithm: WipeAlgorithm) -> Operation[VolumeInfo]:
         """Write over all that the file has on disk: of an image, over its header, too."""
         with self._changing(name, "wiping") as fd:
-            yield from raw_wipe.wipe(fd, os.fstat(fd).st_size, algorithm)
+            size = os.fstat(fd).st_size
+            yield from raw_wipe.wipe(fd, size, algorithm)
+            raw_mark.mark(fd, size)  # whatever it was, its next guest finds a raw disk
             yield Sync(fd)
             return volume_file.describe(name, fd)
 

@@ -20,12 +20,13 @@ from volary.engine.formats import (
     raw_resize,
     raw_transfer,
 )
+from volary.engine.formats.fill_holes import fill_holes
 from volary.engine.formats.open_image import OpenImage
 from volary.engine.formats.probe import HEAD, Probe
 from volary.engine.formats.raw_transfer import Source
 from volary.engine.formats.recognise import recognise
 from volary.engine.image_info import ImageInfo
-from volary.engine.progress import Operation
+from volary.engine.progress import Done, Operation
 from volary.engine.size import LARGEST
 from volary.engine.volume_info import VolumeInfo
 from volary.engine.volume_spec import VolumeSpec
@@ -169,14 +170,40 @@ def _clone_raw(
             "with reflink, one file system for both, and no allocation; leave the flag REFLINK out"
         )
     else:
-        # Zeros are not written twice: the copy writes what is not zero.
-        way = "falloc" if spec.preallocation == "full" else spec.preallocation
-        yield from raw.create(fd, capacity=capacity, allocation=spec.allocation, preallocation=way)
-        yield from raw_copy.copy(
-            original.fd, fd, length=original.info.capacity, reserved=spec.allocation
-        )
+        yield from _copy_raw(fd, spec, original)
     raw_mark.mark(fd, capacity)
     return True
+
+
+def _copy_raw(fd: int, spec: VolumeSpec, original: OpenVolume) -> Operation[None]:
+    """Copy the data, then write zeros where the source has none if that was asked for.
+
+    What is to be allocated is reserved first, so that space is short at once or not at all.
+    """
+    capacity = capacity_of(spec)
+    full = spec.preallocation == "full"
+    reserving = raw.create(
+        fd,
+        capacity=capacity,
+        allocation=spec.allocation,
+        preallocation="falloc" if full else spec.preallocation,
+    )
+    for at in reserving:
+        yield Done(taken=at.taken) if isinstance(at, Done) else at
+    copied = Done()
+    copying = raw_copy.copy(
+        original.fd, fd, length=original.info.capacity, reserved=spec.allocation
+    )
+    for at in copying:
+        copied = at if isinstance(at, Done) else copied
+        yield at
+    if full and spec.allocation == capacity:
+        for at in fill_holes(fd, 0, preallocation="full"):
+            yield (
+                Done(copied.done + at.done, copied.done + at.total, spec.allocation)
+                if isinstance(at, Done)
+                else at
+            )
 
 
 def open_image(source: Sequence[OpenVolume], secret: bytes | None) -> OpenImage:

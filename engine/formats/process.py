@@ -22,11 +22,7 @@ SLICE = 0.05
 """Seconds that the program runs between two yields: what a cancel waits for at the most."""
 
 _OUTPUT = 1 << 16
-_LAST_WORDS = 1 << 12
 """Bytes of what the program printed that are kept, the last ones."""
-
-_SHOWN = 500
-"""Characters of its last line that an error shows."""
 
 _GRACE = 5
 """Seconds from the signal that tells a program of its CPU limit to the one that ends it."""
@@ -118,6 +114,8 @@ class _Child:
                 cwd="/",
                 env=_ENVIRONMENT,
             )
+            for pipe in (child.stdout, child.stderr):
+                undo.callback(_given(pipe).close)
             self._pidfd = _open_pid(child)
             undo.callback(os.close, self._pidfd)
             undo.callback(self._kill)
@@ -126,15 +124,10 @@ class _Child:
             os.close(lifeline)
         self._poll = select.poll()
         self._poll.register(self._pidfd, select.POLLIN)
-        self._stdout = self._listen(child.stdout, undo)
-        self._stderr = self._listen(child.stderr, undo)
-
-    def _listen(self, pipe: IO[bytes] | None, undo: ExitStack) -> int:
-        assert pipe is not None  # noqa: S101 - it was asked for
-        undo.callback(pipe.close)
-        os.set_blocking(pipe.fileno(), False)
-        self._poll.register(pipe, select.POLLIN)
-        return pipe.fileno()
+        self._stdout, self._stderr = _given(child.stdout).fileno(), _given(child.stderr).fileno()
+        for fd in (self._stdout, self._stderr):
+            os.set_blocking(fd, False)
+            self._poll.register(fd, select.POLLIN)
 
     def proceed(self) -> bool:
         """Let it run for a slice of time, and return whether it has ended."""
@@ -154,7 +147,7 @@ class _Child:
 
     def _read(self) -> None:
         self.output = self._drain(self._stdout, self.output)[-_OUTPUT:]
-        self.last_words = self._drain(self._stderr, self.last_words)[-_LAST_WORDS:]
+        self.last_words = self._drain(self._stderr, self.last_words)[-_OUTPUT:]
 
     def _drain(self, fd: int, before: bytes) -> bytes:
         try:
@@ -214,15 +207,20 @@ def _bounded(what: int, *values: int) -> list[int]:
     return [value if hard == resource.RLIM_INFINITY else min(value, hard) for value in values]
 
 
+def _given(pipe: IO[bytes] | None) -> IO[bytes]:
+    assert pipe is not None  # noqa: S101 - it was asked for
+    return pipe
+
+
 def _open_pid(child: subprocess.Popen[bytes]) -> int:
     try:
         return os.pidfd_open(child.pid)
-    except ProcessLookupError:  # it has ended already, and is gone
-        raise ToolFailed(f"process {child.pid}: {_LOST}") from None
-    except OSError:  # too many open files
+    except OSError as error:
         child.kill()
-        child.communicate()
-        raise
+        child.wait()
+        if isinstance(error, ProcessLookupError):  # it has ended already, and is gone
+            raise ToolFailed(f"process {child.pid}: {_LOST}") from None
+        raise  # too many open files
 
 
 def _die_with_us(lifeline: int, pid: int) -> None:
@@ -242,7 +240,6 @@ def _reason(child: _Child, limits: Limits) -> str:
     """Return why it failed: what it said last, and which limit may be behind it."""
     lines = child.last_words.decode(errors="replace").split("\n")
     words = next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
-    words = words[-_SHOWN:]
     allowed = f"it may take {limits.memory >> 20} MiB of address space; is its input sound?"
     status = child.status or 0
     if status == _STATUS_LOST:
@@ -252,5 +249,5 @@ def _reason(child: _Child, limits: Limits) -> str:
     if status in (-signal.SIGABRT, -signal.SIGSEGV, -signal.SIGBUS):
         return f"it crashed ({words}); {allowed}"
     if status < 0:
-        return f"it was killed by {signal.Signals(-status).name}"
+        return f"it was ended by signal {-status}, {signal.strsignal(-status)}"
     return f"{words}; {allowed}" if "allocate memory" in words else words

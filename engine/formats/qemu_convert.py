@@ -11,6 +11,8 @@ from typing import Final
 from volary.engine.formats.open_image import Arguments, OpenImage
 from volary.engine.formats.qemu_img import Taken, limits_for, run
 from volary.engine.progress import Done, Operation
+from volary.engine.volume_format import DEFAULT_CLUSTER_SIZE
+from volary.engine.volume_spec import VolumeSpec
 
 _PERCENT = re.compile(rb"\(([0-9]{1,3}\.[0-9]{2})/100%\)")
 
@@ -31,7 +33,8 @@ def convert(
 
     target: made before by `create`, by another module, or by ftruncate(2); with its backing file
         when it is an overlay.
-    target_is_zero: whether all of it reads as zeros, so that they need not be written.
+    target_is_zero: whether all of it reads as zeros, so that they need not be written; of no
+        account for an overlay and an encrypted image.
 
     Raises `ToolMissing`, `ToolFailed`, `VolumeBusy` when another program has one of the images
     open so that it excludes this one, and OSError with ENOSPC, EDQUOT or EFBIG.
@@ -50,8 +53,8 @@ def convert(
         # -W: the target's clusters need be in no order. What the default "unsafe" cache mode
         # leaves out are flushes.
         options = ["-p", "-n", "-W", "-O", target.driver]
-        # An overlay's zeros have to hide what is below, and a hole of luks deciphers to noise.
-        if target_is_zero and target.backing is None and target.driver != "luks":
+        # An overlay's zeros have to hide what is below, and zeros on disk decipher to noise.
+        if target_is_zero and target.backing is None and target.secret is None:
             options.append("--target-is-zero")
         limits = limits_for(source.capacity, source, target)
         yield from run(use, "convert", [*options, *files], limits=limits, at=at)
@@ -60,21 +63,18 @@ def convert(
         os.ftruncate(target.fd, length)
 
 
-def measure(source: OpenImage, format: str, cluster_size: int | None = None) -> Operation[int]:  # noqa: A002 - libvirt's word
-    """Return how many bytes a copy of `source` in another format will take, at the most.
+def measure(source: OpenImage, spec: VolumeSpec) -> Operation[int]:
+    """Return how many bytes a copy of `source` as the volume `spec` takes on disk, at the most.
 
     It is the size of a qcow2 with clusters as large as the format's: qemu-img measures no others.
     """
-    if format == "luks":
-        return source.capacity + _LUKS_HEADER
-    size = cluster_size or _UNITS.get(format, 1 << 16)
+    if spec.format == "luks":
+        return max(source.capacity, spec.capacity or 0) + _LUKS_HEADER
+    size = spec.cluster_size or _UNITS.get(spec.format, DEFAULT_CLUSTER_SIZE)
     with ExitStack() as undo:
         use = Arguments(undo)
-        options = ["--output=json", "-O", "qcow2", "-o", f"cluster_size={size}"]
-        output = yield from run(
-            use,
-            "measure",
-            [*options, use.file(source)],
-            limits=limits_for(source.capacity, source),
-        )
-    return int(json.loads(output)["required"])
+        options = ["--output=json", "-O", "qcow2", "-o", f"cluster_size={size}", use.file(source)]
+        limits = limits_for(source.capacity, source)
+        output = yield from run(use, "measure", options, limits=limits)
+    required = int(json.loads(output)["required"])
+    return required + (_LUKS_HEADER if spec.encryption is not None else 0)

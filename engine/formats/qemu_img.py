@@ -28,6 +28,9 @@ cache, 32 MiB each at the most (QCOW_MAX_L1_SIZE, DEFAULT_L2_CACHE_MAX_SIZE)."""
 _PASSED_ON = {os.strerror(number): number for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)}
 """Errors of the system that are worth being told from others."""
 
+_SHOWN = 500
+"""Characters of qemu-img's last words that an error shows."""
+
 
 def run(
     use: Arguments,
@@ -55,6 +58,7 @@ def run(
     for reason, number in _PASSED_ON.items():
         if words.endswith(reason):
             raise OSError(number, reason)
+    words = words[:_SHOWN]
     # What QEMU asks when a lock of another program's (fcntl(2), F_OFD_SETLK) is in the way.
     if "Is another process using the image" in words:
         raise VolumeBusy(f"{words} Stop the program that has it open")

@@ -46,7 +46,8 @@ def resize(
 
     An overlay is given with its backing image: what lies beyond its old end must not show.
     Closed early, or failing, a growth leaves the image as it was. A shrinkage throws data away and
-    cannot be undone: once begun, it is carried to its end, also when it is closed early.
+    cannot be undone: once begun, it is carried to its end, also when it is closed early. Nothing
+    is synced: that is the caller's.
 
     shrink: whether less than the capacity that it has may be asked for.
     preallocation: what to have on disk of what is added: all of them for qcow2, "falloc" and
