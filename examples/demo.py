@@ -3,8 +3,9 @@
     make demo
 
 An embedded engine in a temporary directory: first one volume that the caller waits for, then a
-dozen at once, one of which is cancelled half way, while another thread looks volumes up. Takes
-some ten seconds and less than 9 GiB, and leaves nothing behind, on Ctrl-C neither.
+dozen at once, one of which is cancelled half way, while another thread looks volumes up; at last
+a clone, and an overlay of it. Takes some ten seconds and less than 9 GiB, and leaves nothing
+behind, on Ctrl-C neither.
 
 VOLARY_DEMO_DIR says where the temporary directory is to be; it is the current one otherwise.
 """
@@ -50,8 +51,8 @@ class Sizes:
 
     @property
     def total(self) -> int:
-        """Bytes of all volumes together."""
-        return self.first + WRITTEN * self.written + RESERVED * self.reserved
+        """Bytes of all volumes together, with the clone of one of them."""
+        return self.first + (WRITTEN + 1) * self.written + RESERVED * self.reserved
 
 
 WRITTEN, RESERVED = 9, 3
@@ -145,19 +146,15 @@ def show(pool: volary.Pool, sizes: Sizes) -> None:
     CONSOLE.print(f"\n3. What is there.   {look_ups}", style="bold")
     CONSOLE.print(result_table(pool, rows))
     prove(pool, cancelled, free_before)
+    CONSOLE.print("\n5. A clone, and an overlay of it.", style="bold")
+    clone(pool, pool.volume("full-01.raw"))
 
 
 def blocking(pool: volary.Pool, capacity: int) -> Row:
     """Create one volume, waiting for it."""
     spec = volary.VolumeSpec("first.raw", capacity=capacity, preallocation="full")
     began = time.monotonic()
-    progress = bars()
-    task = progress.add_task(spec.name, total=capacity, figures="")
-
-    def tell(at: volary.Progress) -> None:
-        progress.update(task, completed=at.done, figures=figures(at))
-
-    with live(lambda: progress):
+    with bar(spec.name, capacity) as tell:
         pool.create_volume(spec, on_progress=tell)
     seconds = time.monotonic() - began
     say(f"{spec.name} created", terminal=False)
@@ -215,6 +212,7 @@ def watch(
 def row(spec: volary.VolumeSpec, job: volary.Job[volary.Volume]) -> Row:
     """Return what became of a job."""
     assert job.ended is not None
+    assert spec.capacity is not None
     outcome = {volary.JobState.SUCCEEDED: "created"}.get(job.state, job.state.value)
     if job.state is volary.JobState.FAILED:
         outcome = f"failed: {job.exception()}"
@@ -265,6 +263,24 @@ def prove(pool: volary.Pool, cancelled: volary.Job[volary.Volume], free_before: 
     )
 
 
+def clone(pool: volary.Pool, source: volary.Volume) -> None:
+    """Clone a volume, and put an overlay on the clone."""
+    spec = volary.VolumeSpec("clone.raw")
+    began = time.monotonic()
+    with bar(spec.name, source.info().capacity) as tell:
+        pool.clone_volume(source, spec, on_progress=tell)
+    say(f"{source.name} cloned to {spec.name} in {time.monotonic() - began:.3f} s")
+    began = time.monotonic()
+    overlay = pool.create_volume(
+        volary.VolumeSpec("overlay.qcow2", format="qcow2", backing=spec.name)
+    )
+    say(f"{overlay.name} created in {(time.monotonic() - began) * 1000:.1f} ms; its chain:")
+    for depth, link in enumerate(overlay.chain()):
+        assert link.info is not None
+        stem = "    " * (depth - 1) + "└── " if depth else ""
+        say(f"{stem}{link.volume}: {link.format}, {size(link.info.allocation)} on disk")
+
+
 @contextmanager
 def temporary_directory() -> Iterator[str]:
     """Make a directory, and remove it with all that is in it."""
@@ -310,6 +326,19 @@ def bars() -> Progress:
         console=CONSOLE,
         auto_refresh=False,
     )
+
+
+@contextmanager
+def bar(name: str, total: int) -> Iterator[Callable[[volary.Progress], None]]:
+    """Show one line, and yield what tells it how far the volume is."""
+    progress = bars()
+    task = progress.add_task(name, total=total, figures="")
+
+    def tell(at: volary.Progress) -> None:
+        progress.update(task, completed=at.done, figures=figures(at))
+
+    with live(lambda: progress):
+        yield tell
 
 
 @contextmanager

@@ -42,9 +42,7 @@ def run(arguments: Sequence[str]) -> int:
     output = Output(as_json=arguments[:1] == ["--json"])
     try:
         with interruptible():
-            status = get_command(app).main(
-                args=arguments, prog_name="volary", standalone_mode=False
-            )
+            status = _COMMAND.main(args=arguments, prog_name="volary", standalone_mode=False)
     except VolaryError as error:
         output.error(error)
         return status_of(error)
@@ -121,3 +119,6 @@ def options(
     """Set what all subcommands need."""
     configure_logs(verbose, as_json=json)
     context.obj = Options(connect, state_dir, json, verbose)
+
+
+_COMMAND = get_command(app)

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from volary.api.cli.exit_status import FAILED, OUTPUT_CLOSED
-from volary.engine.errors import VolaryError
+from volary.engine.errors import TransferFailed, VolaryError
 
 _UNBOUNDED = 100_000
 """Columns that a table may have."""
@@ -69,17 +69,23 @@ class Output:
         if not self.as_json:
             _tell(f"volary: {sentence}\n")
 
+    def aside(self, sentence: str, value: object) -> None:
+        """Write a result to standard error, where standard output has something else to carry."""
+        if self.as_json:
+            _tell(json.dumps(value, ensure_ascii=False) + "\n")
+        else:
+            self.note(sentence)
+
     def error(self, error: VolaryError) -> None:
-        """Tell what went wrong."""
-        self.problem(type(error).__name__, int(error.code), str(error))
+        """Tell what went wrong; of a transfer, how far it came, too."""
+        document = problem_document(type(error).__name__, int(error.code), str(error))
+        if isinstance(error, TransferFailed):
+            document["done"] = error.done
+        self.aside(str(error), document)
 
     def problem(self, kind: str, code: int, message: str) -> None:
         """Tell what went wrong: in a line, or in the object of `problem_document`."""
-        if self.as_json:
-            document = problem_document(kind, code, message)
-            _tell(json.dumps(document, ensure_ascii=False) + "\n")
-        else:
-            _tell(f"volary: {message}\n")
+        self.aside(message, problem_document(kind, code, message))
 
 
 def problem_document(kind: str, code: int, message: str) -> dict[str, Any]:

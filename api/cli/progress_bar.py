@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from concurrent.futures import wait
-from typing import Any
+from typing import Any, TypeAlias
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
+from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn
+from rich.progress import Progress as Bars
 
 from volary.engine.actors.job import Job
+from volary.engine.progress import Progress
 from volary.engine.size import format_size
+
+Words: TypeAlias = str | Callable[[Progress], str]
+"""What to say of a job, or what makes it of how far the job is."""
 
 _PATIENCE = 0.2
 """Seconds before a bar appears: what is done sooner needs none, and would only flicker."""
@@ -19,7 +25,12 @@ _REDRAWN = 0.1
 """Seconds between two looks at the job."""
 
 
-def watch(job: Job[Any], what: str, *, bar: bool) -> None:
+def said(words: Words, at: Progress) -> str:
+    """Return what is to be said of a job that is so far."""
+    return words if isinstance(words, str) else words(at)
+
+
+def watch(job: Job[Any], what: Words, *, bar: bool) -> None:
     """Wait until the job has ended, however it ends.
 
     what: names it in the bar.
@@ -32,10 +43,10 @@ def watch(job: Job[Any], what: str, *, bar: bool) -> None:
         _show(job, what)
 
 
-def _show(job: Job[Any], what: str) -> None:
+def _show(job: Job[Any], what: Words) -> None:
     console = Console(stderr=True, emoji=False)
     console.width -= len("^C")  # which a terminal writes behind the bar: it may not go over
-    with Progress(
+    with Bars(
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -43,27 +54,33 @@ def _show(job: Job[Any], what: str) -> None:
         console=console,
         transient=True,
     ) as progress:
-        task = progress.add_task(what, total=None, figures="")
-        _update(progress, task, job)
+        task = progress.add_task("", total=None, figures="")
+        _update(progress, task, job, what)
         while not wait([job], timeout=_REDRAWN).done:
-            _update(progress, task, job)
+            _update(progress, task, job, what)
 
 
-def _update(progress: Progress, task: TaskID, job: Job[Any]) -> None:
+def _update(progress: Bars, task: TaskID, job: Job[Any], what: Words) -> None:
     at = job.progress()
-    # A total of 0 is one that is not known: the bar then only shows that something goes on.
-    progress.update(task, completed=at.done, total=at.total or None, figures=figures(job))
+    progress.update(
+        task,
+        description=said(what, at),
+        completed=at.done,
+        # A total of 0 is one that is not known: the bar then only shows that something goes on.
+        total=at.total or None,
+        figures=figures(job),
+    )
 
 
 def figures(job: Job[Any]) -> str:
     """Return bytes done and in all, rate and time left, as far as they are known."""
     at = job.progress()
-    if not at.total:
+    if not at.total and not at.done:
         return job.state.value
-    words = [f"{format_size(at.done)} of {format_size(at.total)}"]
+    words = [format_size(at.done) + (f" of {format_size(at.total)}" if at.total else "")]
     if at.rate:
         words.append(f"{format_size(int(at.rate))}/s")
-    if at.eta is not None:
+    if at.total and at.eta is not None:
         words.append(f"{duration(at.eta)} left")
     return ", ".join(words)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -11,11 +12,12 @@ from volary.api.cli.history import remember
 from volary.api.cli.interruption import Interrupted
 from volary.api.cli.options import Options
 from volary.api.cli.output import Output
-from volary.api.cli.progress_bar import watch
+from volary.api.cli.progress_bar import Words, said, watch
 from volary.api.connection import Connection, open  # noqa: A004 - volary.open, like gzip.open
 from volary.api.pool import Pool
 from volary.api.volume import Volume
 from volary.engine.actors.job import Job
+from volary.engine.backing_chain import ChainLink
 from volary.engine.errors import PoolNotFound, VolaryError
 from volary.engine.flags import ASYNC, PoolStart
 from volary.engine.log import log
@@ -64,24 +66,35 @@ class Session:
         except OSError as problem:
             log().warning("the history of jobs could not be written", why=str(problem))
 
-    def wait(self, job: Job[T], what: str, *, cancelled: str, keep: bool = True) -> T:
+    def wait(
+        self,
+        job: Job[T],
+        what: Words,
+        *,
+        cancelled: Words,
+        limit: int | None = None,
+        keep: bool = True,
+    ) -> T:
         """Return the job's result, showing how far it is; Ctrl-C cancels it.
 
         what: names the job in its progress bar.
-        cancelled: what to tell the user who cancelled it.
+        cancelled: what to tell the user who cancelled it, when that is done.
+        limit: bytes a second that it may do at most.
         keep: whether it goes into the history.
         """
         if keep:
             self._jobs.append(job)
         try:
+            if limit is not None and not job.done():
+                job.limit(limit)
             watch(job, what, bar=not self.output.as_json)
             return job.result()
         except Interrupted as signal:
             if job.cancel():
-                raise Interrupted(signal.signum, f"cancelled: {cancelled}") from None
-            raise Interrupted(
-                signal.signum, f"too late to cancel: {job.operation} {job.state.value}"
-            ) from None
+                told = said(cancelled, job.progress())
+                raise Interrupted(signal.signum, f"cancelled: {told}") from None
+            why = job.exception() or f"{job.operation} {job.state.value}"
+            raise Interrupted(signal.signum, f"too late to cancel: {why}") from None
 
     def pool(self, name: str) -> Pool:
         """Return a pool by name or UUID, active or not."""
@@ -153,3 +166,26 @@ class Session:
         if identity.startswith("/"):
             return self.connection.volume(path=identity)
         return self.connection.volume(key=identity)
+
+    def pool_at(self, folder: str) -> Pool | None:
+        """Return the pool whose directory that is, active or not, or None."""
+        place = os.path.realpath(folder)
+        for pool in self.connection.pools():
+            if os.path.realpath(pool.target) == place:
+                return pool
+        return None
+
+    def start_chain(self, volume: Volume) -> tuple[ChainLink, ...]:
+        """Return the volume's backing chain, having started the pools that it leads into.
+
+        Raises `VolumeNotFound`, and what keeps a pool from being started.
+        """
+        while True:
+            chain = volume.chain()
+            end = chain[-1]
+            if end.info is not None or end.path is None:
+                return chain
+            pool = self.pool_at(os.path.dirname(end.path))
+            if pool is None or pool.is_active:
+                return chain
+            self.ensure_active(pool)

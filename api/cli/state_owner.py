@@ -16,8 +16,13 @@ def state_owner(directory: str) -> str | None:
     that process's (/proc/locks, proc_locks(5)).
     """
     try:
-        with open(os.path.join(directory, _LOCK), encoding="utf-8", errors="replace") as file:
-            inode = os.fstat(file.fileno()).st_ino
+        # A link is followed nowhere, and a FIFO is not waited for.
+        fd = os.open(
+            os.path.join(directory, _LOCK),
+            os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC,
+        )
+        with open(fd, encoding="utf-8", errors="replace") as file:
+            inode = os.fstat(fd).st_ino
             said = file.read(500)
         with open("/proc/locks", encoding="ascii") as locks:
             held = locks.read()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -39,5 +41,16 @@ class Run(Protocol):
 class Start(Protocol):
     """Starts the command in a process of its own."""
 
-    def __call__(self, *arguments: str, stdout: int = ..., stderr: int = ...) -> Child:
+    def __call__(
+        self, *arguments: str, stdin: int | None = ..., stdout: int = ..., stderr: int = ...
+    ) -> Child:
         """Start it."""
+
+
+def wait_until(child: Child, true: Callable[[], bool]) -> None:
+    """Wait until something is true that a running command makes so."""
+    end = time.monotonic() + 20
+    while not true():
+        assert child.poll() is None, child.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.005)

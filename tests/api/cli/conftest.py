@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import structlog
-from tests.api.cli.command import Child, Ran, Run, Start
+from tests.api.cli.command import Child, Ran, Run, Start, wait_until
 
 from volary.api.cli import main
 
@@ -65,10 +64,17 @@ def process(home: Path) -> Iterator[Start]:
     )
 
     def start(
-        *arguments: str, stdout: int = subprocess.PIPE, stderr: int = subprocess.PIPE
+        *arguments: str,
+        stdin: int | None = None,
+        stdout: int = subprocess.PIPE,
+        stderr: int = subprocess.PIPE,
     ) -> Child:
         child = subprocess.Popen(
-            [sys.executable, "-c", program, *arguments], stdout=stdout, stderr=stderr, text=True
+            [sys.executable, "-c", program, *arguments],
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            text=True,
         )
         begun.append(child)
         return child
@@ -84,15 +90,14 @@ def creating(process: Start, images: Path) -> Start:
     """Start a creation of a.raw that would take a minute, and wait until it is under way."""
 
     def start(
-        *options: str, stdout: int = subprocess.PIPE, stderr: int = subprocess.PIPE
+        *options: str,
+        stdin: int | None = None,
+        stdout: int = subprocess.PIPE,
+        stderr: int = subprocess.PIPE,
     ) -> Child:
         creation = ("vol", "create", "a.raw", "256M", "--prealloc=full", "--limit=4M")
-        child = process(*options, *creation, stdout=stdout, stderr=stderr)
-        end = time.monotonic() + 20
-        while not _is_making_a_file(child, images):
-            assert child.poll() is None, child.communicate()
-            assert time.monotonic() < end
-            time.sleep(0.005)
+        child = process(*options, *creation, stdin=stdin, stdout=stdout, stderr=stderr)
+        wait_until(child, lambda: _is_making_a_file(child, images))
         return child
 
     return start

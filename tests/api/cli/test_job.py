@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from datetime import UTC, datetime
@@ -135,6 +136,19 @@ def test_a_link_in_the_place_of_the_unfinished_history_is_not_followed(
     assert len(run("--json", "job", "list").document["jobs"]) == 1
     assert (state / "jobs.jsonl").is_file()
     assert not (state / "jobs.jsonl").is_symlink()
+
+
+def test_a_link_in_the_place_of_the_lock_is_not_followed(
+    run: Run, state: Path, home: Path
+) -> None:
+    state.mkdir(parents=True)
+    # It would be taken for the lock of this very process, if it were read.
+    with open(home / "other", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.write(f"process {os.getpid()} (other)")
+        lock.flush()
+        (state / ".volary.lock").symlink_to(home / "other")
+        assert run("--json", "job", "list").document["owner"] is None
 
 
 def test_what_a_killed_command_left_of_the_history_is_no_obstacle(run: Run, state: Path) -> None:

@@ -50,8 +50,11 @@ def test_a_volume_for_a_program_has_stable_names_and_bytes(run: Run, images: Pat
         "capacity": 1 << 20,
         "allocation": 0,
         "physical": 1 << 20,
+        "image": None,
     }
-    assert run("--json", "vol", "info", "a.raw").document == listed
+    shown = run("--json", "vol", "info", "a.raw").document
+    assert [link["path"] for link in shown.pop("chain")] == [listed["path"]]
+    assert shown == listed
 
 
 def test_a_table_that_is_piped_is_neither_cut_nor_coloured(run: Run) -> None:
@@ -145,7 +148,22 @@ def test_what_is_quick_shows_no_bar(run: Run, process: Start) -> None:
 
 
 @pytest.mark.parametrize(
-    "group", [(), ("pool",), ("vol",), ("job",), ("pool", "define"), ("vol", "create")]
+    "group",
+    [
+        (),
+        ("pool",),
+        ("vol",),
+        ("job",),
+        ("pool", "define"),
+        ("vol", "create"),
+        ("vol", "clone"),
+        ("vol", "info"),
+        ("vol", "resize"),
+        ("vol", "upload"),
+        ("vol", "download"),
+        ("vol", "wipe"),
+        ("vol", "delete"),
+    ],
 )
 def test_help_ends_with_examples(run: Run, group: tuple[str, ...]) -> None:
     ran = run(*group, "--help")
