@@ -162,8 +162,9 @@ class Connection:
                 uuid, _, name = key.partition("/")
                 return self.pool(UUID(uuid)).volume(name)
             assert path is not None  # noqa: S101 - for the type checker
-            folder, name = os.path.split(os.path.normpath(os.fspath(path)))
-            return self.pool_by_target(folder).volume(name)
+            folder, name = os.path.split(normal_target(path))
+            ref = self._engine.find_pool(target=folder, place=folder)
+            return Pool(self._engine, ref).volume(name)
         except (LookupError, ValueError) as error:
             what = f"the key {key!r}" if key is not None else f"the path {path!r}"
             reason = f": {error}" if isinstance(error, VolaryError) else ""

@@ -14,6 +14,7 @@ from volary.engine.errors import VolaryError, VolumeUnreadable
 from volary.engine.formats.local_path import local_path
 from volary.engine.image_info import BackingFile
 from volary.engine.names import name_problem
+from volary.engine.pool_spec import normal_target
 from volary.engine.volume_info import VolumeInfo
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class _Walk:
         """Return where the backing file is, or None when its name is no local path."""
         path = local_path(backing.name)
         # By the letters alone: links below are nobody's to follow because of a header.
-        return None if path is None else os.path.normpath(os.path.join(self.ref.target, path))
+        return None if path is None else normal_target(os.path.join(self.ref.target, path))
 
     def go_to(self, backing: BackingFile) -> None:
         """Go to the volume that is the backing file; raises an error that says why not."""
@@ -46,7 +47,7 @@ class _Walk:
         if name_problem(name) is not None:
             raise VolumeUnreadable(f"backing file {backing.name!r} is no volume")
         try:
-            ref = self._engine.ask(m.FindPool(target=folder, place=folder))
+            ref = self._engine.find_pool(target=folder, place=folder)
         except VolaryError:
             raise VolumeUnreadable(
                 f"backing file {backing.name!r} is in no pool, and is not opened: define a pool "

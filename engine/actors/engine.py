@@ -98,10 +98,17 @@ class Engine:
             job.fail(error)
 
     def find_pool(
-        self, *, name: str | None = None, uuid: UUID | None = None, target: str | None = None
+        self,
+        *,
+        name: str | None = None,
+        uuid: UUID | None = None,
+        target: str | None = None,
+        place: str | None = None,
     ) -> PoolRef:
-        """Return the pool with this name, UUID or target; raises `PoolNotFound`."""
-        return self.ask(m.FindPool(name, uuid, target))
+        """Return the pool with this name, UUID, target or (without links) place of the target;
+        raises `PoolNotFound`.
+        """
+        return self.ask(m.FindPool(name, uuid, target, place))
 
     def pools(self) -> tuple[PoolRef, ...]:
         """Return every pool."""

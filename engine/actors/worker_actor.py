@@ -121,8 +121,8 @@ class WorkerActor(Actor):
         else:
             advance = at.done - self._at.done
             self._at = at
-            self._report()
             self._schedule(advance)
+            self._report()
 
     def _schedule(self, advance: int) -> None:
         """Have the next extent done at once, or when the rate limit allows."""
@@ -135,7 +135,9 @@ class WorkerActor(Actor):
     def _report(self) -> None:
         """Tell how far it is, now and then."""
         now = monotonic()
-        if self._meter is None or now - self._told >= self._interval:
+        # Before a rate limit has it wait, it says where it is, however short ago it did.
+        due = self._told + self._interval
+        if self._meter is None or now >= due or self._due >= due:
             self._meter = self._meter or RateMeter(self._began)
             self._told = now
             self._tell(now)
@@ -169,7 +171,6 @@ class WorkerActor(Actor):
 
     def _undo(self, work: Operation[Any], error: VolaryError | None) -> None:
         """Close the operation early, which undoes it; then end as cancelled, or with `error`."""
-        self._tell(monotonic())  # of what cannot be undone, it says how far it came
         try:
             work.close()
         except VolaryError as undoing:
@@ -179,10 +180,12 @@ class WorkerActor(Actor):
         if error is not None:
             self._fail(error)
             return
+        self._tell(monotonic())  # of what cannot be undone, it says how far it came
         self._tell_end(Ended(self._job.id, succeeded=False))
         self._end("cancelled", self._job.end_cancelled)
 
     def _fail(self, error: VolaryError) -> None:
+        self._tell(monotonic())
         self._tell_end(Ended(self._job.id, succeeded=False))
         self._end("failed", partial(self._job.fail, error), error)
 

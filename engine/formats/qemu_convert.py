@@ -58,6 +58,7 @@ def convert(
             options.append("--target-is-zero")
         limits = limits_for(source.capacity, source, target)
         yield from run(use, "convert", [*options, *files], limits=limits, at=at)
+    yield Done(source.capacity, source.capacity, taken.now())
     # QEMU writes whole sectors, also the last one of a raw image that ends within it.
     if target.driver == "raw" and os.fstat(target.fd).st_size > length:
         os.ftruncate(target.fd, length)

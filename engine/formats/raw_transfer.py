@@ -124,6 +124,13 @@ def _stretch(offset: int, length: int | None, capacity: int, doing: str) -> int:
     return length
 
 
+def _words(error: BaseException | None) -> str:
+    """Return what somebody else's error says: the system's own words where it is the system's."""
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    return repr(error)
+
+
 class _Refused(Exception):  # noqa: N818 - becomes a TransferFailed
     """The other side gave too much, too little or an error; says so in half a sentence."""
 
@@ -190,7 +197,7 @@ class _Upload:
             except PipeFailed as failed:
                 self._flush()
                 cause = failed.__cause__
-                raise _Refused(f"the source failed ({cause!r})") from cause
+                raise _Refused(f"the source failed ({_words(cause)})") from cause
             if chunk is END:
                 break
             if isinstance(chunk, Hole):
@@ -298,7 +305,7 @@ def download(
                 yield from work.feed(sink, sparse=sparse)
         except PipeClosed as closed:
             cause = closed.__cause__
-            why = "its reader went away" if cause is None else repr(cause)
+            why = "its reader went away" if cause is None else _words(cause)
             raise work.failed(doing, f"the target takes no more ({why})") from cause
         except StorageFailed as error:
             raise work.failed(doing, str(error)) from error.__cause__
