@@ -87,19 +87,16 @@ def follow(engine: Engine, ref: PoolRef, name: str) -> tuple[ChainLink, ...]:
     return tuple(links)
 
 
-def lease(
-    engine: Engine,
-    job: Job[Any],
-    ref: PoolRef,
-    name: str,
-    format: str | None = None,  # noqa: A002 - libvirt's word
-) -> tuple[OpenVolume, ...]:
+def lease(engine: Engine, job: Job[Any], ref: PoolRef, name: str) -> tuple[OpenVolume, ...]:
     """Open a volume and all that it is backed by, each one leased to `job` until it is over.
 
     Raises what keeps any of them from being opened.
     """
-    walk = _Walk(engine, ref, name)
-    volumes = [_open(walk, job, format)]
+    return _lease(_Walk(engine, ref, name), job, None)
+
+
+def _lease(walk: _Walk, job: Job[Any], format_: str | None) -> tuple[OpenVolume, ...]:
+    volumes = [_open(walk, job, format_)]
     while (backing := _backing(volumes[-1].info)) is not None:
         try:
             walk.go_to(backing)
@@ -132,4 +129,4 @@ def lease_backing(
     """Open what a volume `name` that is to be made is backed by, as `lease` does."""
     walk = _Walk(engine, ref, name)
     walk.go_to(backing)
-    return lease(engine, job, walk.ref, walk.name, backing.format)
+    return _lease(walk, job, backing.format)

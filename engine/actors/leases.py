@@ -55,6 +55,10 @@ class Leases:
         """Return the job that is alone with the volume, or makes it."""
         return self._writers.get(name)
 
+    def written(self) -> tuple[str, ...]:
+        """Return the names of the volumes that jobs are alone with, or make."""
+        return tuple(self._writers)
+
     def readers(self, name: str) -> tuple[Job[Any], ...]:
         """Return the jobs that read the volume."""
         readers = tuple(job for job in self._readers.get(name, ()) if job.ended is None)

@@ -129,7 +129,8 @@ class Volumes:
 
         def done(found: dict[str, VolumeInfo]) -> None:
             del self._scans[job.id]
-            for name in scan.changed:
+            # What is being written may be undone, and what was since is better known here.
+            for name in (*scan.changed, *self._leases.written()):
                 if name in self._infos:
                     found[name] = self._infos[name]
                 else:

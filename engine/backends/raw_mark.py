@@ -18,10 +18,12 @@ _NO_ATTRIBUTES = (errno.EOPNOTSUPP, errno.ENOSPC, errno.EDQUOT, errno.EPERM, err
 there the pool remembers it, for as long as it is active."""
 
 
-def mark(fd: int, size: int) -> None:
-    """Mark the file as a raw image of `size` bytes, where that is possible."""
+def mark(fd: int, *sizes: int) -> None:
+    """Mark the file as a raw image of any of these sizes, in bytes, where that is possible: of two
+    while it goes from one to the other, which a crash may interrupt.
+    """
     try:
-        os.setxattr(fd, _NAME, b"%d" % size)
+        os.setxattr(fd, _NAME, b" ".join(b"%d" % size for size in sizes))
     except OSError as error:
         if error.errno not in _NO_ATTRIBUTES:
             raise
@@ -30,7 +32,7 @@ def mark(fd: int, size: int) -> None:
 def is_marked(fd: int, size: int) -> bool:
     """Say whether the file bears the mark of a raw image of `size` bytes."""
     try:
-        return os.getxattr(fd, _NAME) == b"%d" % size
+        return b"%d" % size in os.getxattr(fd, _NAME).split()
     except OSError:  # it bears none, or can bear none
         return False
 

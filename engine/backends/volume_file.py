@@ -243,8 +243,7 @@ def resize(
 ) -> Operation[None]:
     """Give the volume in `fd` another capacity, or leave it as it was."""
     if now.format == "raw":
-        yield from raw_resize.resize(fd, capacity, allocate=allocate)
-        raw_mark.mark(fd, capacity)  # the pool knows that it is raw, whatever is in it
+        yield from _resize_raw(fd, now.physical, capacity, allocate=allocate)
         return
     this = OpenVolume(fd, f"volume {now.name!r}", now)
     image = open_image((this, *below), secret)
@@ -254,6 +253,17 @@ def resize(
         shrink=capacity < now.capacity,
         preallocation="falloc" if allocate and capacity > now.capacity else "off",
     )
+
+
+def _resize_raw(fd: int, size: int, capacity: int, *, allocate: bool) -> Operation[None]:
+    # The pool knows that it is raw, whatever is in it, and whatever a crash leaves it at.
+    raw_mark.mark(fd, size, capacity)
+    try:
+        yield from raw_resize.resize(fd, capacity, allocate=allocate)
+    except BaseException:
+        raw_mark.mark(fd, size)
+        raise
+    raw_mark.mark(fd, capacity)
 
 
 def upload(
