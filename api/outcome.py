@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import CancelledError
-from typing import TypeVar
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from volary.engine.actors.job import Job
-from volary.engine.errors import JobCancelled
+from volary.engine.errors import InvalidSpec, JobCancelled, VolaryError
 from volary.engine.flags import ASYNC
 
 T = TypeVar("T")
 
 _NOT_UNDONE = ("wipe volume", "upload volume", "delete volume")
 """What writes over a volume in place."""
+
+
+@contextmanager
+def submitting(job: Job[Any]) -> Iterator[None]:
+    """Have the job end with whatever keeps it from being submitted: what is leased to it, and what
+    it holds, is given free so. What the caller asked wrongly, and what is no error of ours (Ctrl-C
+    say), is raised at once; the rest is the job's outcome.
+    """
+    try:
+        yield
+    except BaseException as error:
+        job.fail(error)
+        if isinstance(error, InvalidSpec) or not isinstance(error, VolaryError):
+            raise
 
 
 def outcome(job: Job[T], flags: int = 0) -> T | Job[T]:

@@ -6,16 +6,16 @@ from collections.abc import Callable
 from typing import Any, overload
 from uuid import UUID
 
-from volary.api.outcome import blocking, outcome
+from volary.api.outcome import blocking, outcome, submitting
 from volary.api.volume import Volume
 from volary.engine.actors import messages as m
-from volary.engine.actors.chain import lease, lease_backing
+from volary.engine.actors.chain import BackingOutside, lease, lease_backing, lease_below
 from volary.engine.actors.engine import Engine
 from volary.engine.actors.job import Job
+from volary.engine.actors.leased_volume import LeasedVolume
 from volary.engine.actors.pool_ref import PoolRef
-from volary.engine.backends import OpenVolume
 from volary.engine.encryption import passphrase
-from volary.engine.errors import InvalidSpec, VolaryError, VolumeUnreadable
+from volary.engine.errors import InvalidSpec
 from volary.engine.flags import Async, PoolFlags, PoolStart, VolumeCreate, check_flags
 from volary.engine.names import check_name
 from volary.engine.pool_document import write_pool_document
@@ -270,16 +270,14 @@ class Pool:
             raise InvalidSpec("create volume: the flag REFLINK is for clone_volume")
         spec = _check_spec(spec, flags, "create volume")
         job = self._volume_job("create volume", spec.name, on_progress)
-        try:
+        with submitting(job):
             spec, below = self._complete(job, spec)
             self.ref.submit(m.CreateVolume(job, spec, below))
-        except VolaryError as error:
-            job.fail(error)
         return outcome(job, flags)
 
     def _complete(
         self, job: Job[Any], spec: VolumeSpec
-    ) -> tuple[VolumeSpec, tuple[OpenVolume, ...]]:
+    ) -> tuple[VolumeSpec, tuple[LeasedVolume, ...]]:
         """Look at the backing file for what the spec says nothing of, and return that, too."""
         backing = spec.backing
         if backing is None:
@@ -287,14 +285,18 @@ class Pool:
                 raise InvalidSpec(f"volume {spec.name!r}: no capacity; give one, such as '8 GiB'")
             return spec, ()
         try:
-            below = lease_backing(self.engine, job, self.ref, spec.name, backing)
-        except VolumeUnreadable:
+            base = lease_backing(self.engine, job, self.ref, spec.name, backing)
+        except BackingOutside:
             # Somebody else's file, which is not opened: what is given must do.
             if spec.capacity is None or backing.format is None:
                 raise
             return spec, ()
-        base = below[0].info
-        return spec.with_backing_format(base.format).with_capacity(base.capacity), below
+        spec = spec.with_backing_format(base.info.format).with_capacity(base.info.capacity)
+        if spec.format != "vmdk":
+            return spec, (base,)
+        # Its header bears an id of its base's content.
+        below = lease_below(self.engine, job, base.ref, base.name, base.info, trust=False)
+        return spec, (base, *below)
 
     def _volume_job(
         self, operation: str, name: str, on_progress: Callable[[Progress], None] | None
@@ -315,6 +317,7 @@ class Pool:
         flags: Async,
         *,
         source_secret: bytes | str | None = None,
+        trust_backing: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> Job[Volume]: ...
     @overload
@@ -325,6 +328,7 @@ class Pool:
         flags: VolumeCreate = VolumeCreate.NONE,
         *,
         source_secret: bytes | str | None = None,
+        trust_backing: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> Volume: ...
     @overload
@@ -335,6 +339,7 @@ class Pool:
         flags: int,
         *,
         source_secret: bytes | str | None = None,
+        trust_backing: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> Volume | Job[Volume]: ...
     def clone_volume(
@@ -344,6 +349,7 @@ class Pool:
         flags: int = 0,
         *,
         source_secret: bytes | str | None = None,
+        trust_backing: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> Volume | Job[Volume]:
         """Create a volume with the content of another one, of this pool or another; when this
@@ -357,6 +363,8 @@ class Pool:
             volumes); without it they are shared where that is possible. `ASYNC` to return the
             job at once.
         source_secret: the passphrase of a source that is encrypted.
+        trust_backing: whether to read what the source's header says that it is backed by, though
+            it was not created here so: whoever uploaded it may have named somebody else's volume.
         on_progress: as for `create_volume`.
 
         Raises `VolumeBusy` while another operation writes the source, `VolumeExists`, `NoSpace`,
@@ -371,18 +379,17 @@ class Pool:
                 f"volume {spec.name!r}: a clone has its content itself, and no backing file; "
                 "leave it out, or create an overlay with create_volume"
             )
+        secret = passphrase(source_secret)
         job = self._volume_job("clone volume", spec.name, on_progress)
-        try:
-            volumes = lease(self.engine, job, source.pool.ref, source.name)
+        with submitting(job):
+            volumes = lease(self.engine, job, source.pool.ref, source.name, trust=trust_backing)
             self.ref.submit(
                 m.CloneVolume(
                     job,
                     spec.with_capacity(volumes[0].info.capacity),
                     volumes,
                     reflink=bool(flags & VolumeCreate.REFLINK),
-                    secret=passphrase(source_secret),
+                    secret=secret,
                 )
             )
-        except VolaryError as error:
-            job.fail(error)
         return outcome(job, flags)

@@ -6,16 +6,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, overload
 
 from volary.api.download_target import DownloadTarget, open_target
-from volary.api.outcome import outcome
+from volary.api.outcome import outcome, submitting
 from volary.api.upload_source import UploadSource, open_source
 from volary.api.volume_stream import VolumeStream
 from volary.engine.actors import messages as m
-from volary.engine.actors.chain import follow, lease_backing
+from volary.engine.actors.chain import follow, lease_below, lease_one
 from volary.engine.actors.job import Job
-from volary.engine.backends import OpenVolume
 from volary.engine.backing_chain import ChainLink
 from volary.engine.encryption import passphrase
-from volary.engine.errors import InvalidSpec, VolaryError
+from volary.engine.errors import InvalidSpec
 from volary.engine.flags import (
     ASYNC,
     Async,
@@ -36,10 +35,6 @@ from volary.engine.wipe_algorithm import WipeAlgorithm
 
 if TYPE_CHECKING:
     from volary.api.pool import Pool
-
-
-def _nothing() -> None:
-    """Let go of nothing: a stream's reader does so."""
 
 
 class Volume:
@@ -118,6 +113,7 @@ class Volume:
         flags: Async,
         *,
         secret: bytes | str | None = None,
+        trust_backing: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> Job[None]: ...
     @overload
@@ -127,6 +123,7 @@ class Volume:
         flags: VolumeResize = VolumeResize.NONE,
         *,
         secret: bytes | str | None = None,
+        trust_backing: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None: ...
     @overload
@@ -136,6 +133,7 @@ class Volume:
         flags: int,
         *,
         secret: bytes | str | None = None,
+        trust_backing: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> Job[None] | None: ...
     def resize(
@@ -144,6 +142,7 @@ class Volume:
         flags: int = 0,
         *,
         secret: bytes | str | None = None,
+        trust_backing: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> Job[None] | None:
         """Give it another capacity; when this is cancelled or fails, it has its old one.
@@ -153,6 +152,7 @@ class Volume:
             to be added, or with `SHRINK` to be taken off; `SHRINK` allows a smaller capacity,
             which loses what is beyond it.
         secret: the passphrase, of a volume that is encrypted.
+        trust_backing: as for `Pool.clone_volume`.
         on_progress: as for `Pool.create_volume`.
 
         Raises `InvalidSpec` for a smaller capacity without `SHRINK`, and for what the format
@@ -160,13 +160,12 @@ class Volume:
         """
         check_flags(flags, VolumeResize, "resize volume")
         size = parse_size(capacity, f"volume {self.name!r}: capacity")
+        opens = passphrase(secret)
         job = self._job("resize volume", on_progress)
         pool = self.pool
-        try:
-            below: tuple[OpenVolume, ...] = ()
-            image = pool.ref.ask(m.InspectVolume(self.name)).image
-            if image is not None and image.backing is not None:
-                below = lease_backing(pool.engine, job, pool.ref, self.name, image.backing)
+        with submitting(job):
+            info = pool.ref.ask(m.InspectVolume(self.name))
+            below = lease_below(pool.engine, job, pool.ref, self.name, info, trust=trust_backing)
             pool.ref.submit(
                 m.ResizeVolume(
                     job,
@@ -174,11 +173,9 @@ class Volume:
                     size,
                     VolumeResize(int(flags) & ~int(ASYNC)),
                     below,
-                    passphrase(secret),
+                    opens,
                 )
             )
-        except VolaryError as error:
-            job.fail(error)
         return outcome(job, flags)
 
     @overload
@@ -301,13 +298,11 @@ class Volume:
         """
         check_flags(flags, VolumeUpload, "upload volume")
         part = self._part(offset, length)
-        opened = open_source(source, blocks=not flags & ASYNC)
         job = self._job("upload volume", on_progress)
-        job.at_end(opened.close)
-        try:
+        with submitting(job):
+            opened = open_source(source, blocks=not flags & ASYNC)
+            job.at_end(opened.close)
             self.pool.ref.submit(m.UploadVolume(job, self.name, opened, *part))
-        except VolaryError as error:
-            job.fail(error)
         return outcome(job, flags)
 
     @overload
@@ -363,8 +358,11 @@ class Volume:
         """
         check_flags(flags, VolumeDownload, "download volume")
         part = self._part(offset, length)
-        opened = open_target(target)
-        job = self._download(opened.sink, part, opened.close, on_progress=on_progress)
+        job = self._download_job(on_progress)
+        with submitting(job):
+            opened = open_target(target)
+            job.at_end(opened.close)
+            self._submit_download(job, opened.sink, part, sparse=False)
         return outcome(job, flags)
 
     @overload
@@ -387,7 +385,14 @@ class Volume:
         """
         part = self._part(offset, length)
         pipe = Pipe()
-        return VolumeStream(pipe, lambda: self._download(pipe, part, _nothing, sparse=sparse))
+
+        def begin() -> Job[int]:
+            job = self._download_job(None)
+            with submitting(job):
+                self._submit_download(job, pipe, part, sparse=sparse)
+            return job
+
+        return VolumeStream(pipe, begin)
 
     def _part(self, offset: Size, length: Size | None) -> tuple[int, int | None]:
         start = parse_size(offset, f"volume {self.name!r}: offset")
@@ -395,31 +400,20 @@ class Volume:
             return start, None
         return start, parse_size(length, f"volume {self.name!r}: length")
 
-    def _download(
-        self,
-        sink: Sink,
-        part: tuple[int, int | None],
-        let_go: Callable[[], None],
-        *,
-        sparse: bool = False,
-        on_progress: Callable[[Progress], None] | None = None,
-    ) -> Job[int]:
-        pool = self.pool
-        job: Job[int] = pool.engine.job(
+    def _download_job(self, on_progress: Callable[[Progress], None] | None) -> Job[int]:
+        return self.pool.engine.job(
             "download volume",
-            pool=pool.name,
+            pool=self.pool.name,
             volume=self.name,
             convert=int,
             on_progress=on_progress,
         )
-        job.at_end(let_go)
-        try:
-            opened = pool.ref.ask(m.LeaseVolume(job, self.name))
-            job.at_end(opened.close)
-            pool.ref.submit(m.DownloadVolume(job, opened, sink, *part, sparse))
-        except VolaryError as error:
-            job.fail(error)
-        return job
+
+    def _submit_download(
+        self, job: Job[int], sink: Sink, part: tuple[int, int | None], *, sparse: bool
+    ) -> None:
+        leased = lease_one(job, self.pool.ref, self.name)
+        self.pool.ref.submit(m.DownloadVolume(job, leased, sink, *part, sparse))
 
     def _job(
         self, operation: str, on_progress: Callable[[Progress], None] | None = None

@@ -42,13 +42,24 @@ class Sync(NamedTuple):
         return None
 
 
-Operation: TypeAlias = Generator[Done | Sync, None, T]
+class Need(NamedTuple):
+    """What an operation says when it has found out how many bytes of space it takes in all.
+
+    Whoever drives it has them promised, or throws into the operation what keeps them from being.
+    """
+
+    size: int
+
+
+Operation: TypeAlias = Generator[Done | Sync | Need, None, T]
 """A long piece of work: does one extent, yields how far it is, does the next; returns its result.
 Closing it early undoes the work."""
 
 
-def go_on(work: Operation[T], failure: OSError | None) -> Done | Sync:
-    """Have an operation go on after a sync, which may have failed; return what it says next."""
+def go_on(work: Operation[T], failure: Exception | None) -> Done | Sync | Need:
+    """Have an operation go on with what it asked for, or with what kept it from that; return what
+    it says next.
+    """
     return next(work) if failure is None else work.throw(failure)
 
 

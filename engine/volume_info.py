@@ -18,6 +18,8 @@ class VolumeInfo:
     allocation: what it takes on disk.
     physical: the size of the file that holds it.
     modified: when the file was last written to, in nanoseconds since the epoch.
+    trusted: whether its backing file is the one that it was created with here, and not what
+        somebody else's header says.
     image: what its header says; None when that is nothing beyond the above, as of a raw volume.
     """
 
@@ -28,4 +30,5 @@ class VolumeInfo:
     type: str = "file"
     format: str = "raw"
     modified: int = 0
+    trusted: bool = False
     image: ImageInfo | None = None

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from volary.engine.actors import messages as m
 from volary.engine.actors.job import Job
+from volary.engine.actors.leased_volume import LeasedVolume
 from volary.engine.actors.pool_ref import PoolRef
-from volary.engine.backends import OpenVolume
 from volary.engine.backing_chain import MAX_DEPTH, ChainLink
 from volary.engine.errors import VolaryError, VolumeUnreadable
 from volary.engine.formats.local_path import local_path
@@ -19,6 +19,10 @@ from volary.engine.volume_info import VolumeInfo
 
 if TYPE_CHECKING:
     from volary.engine.actors.engine import Engine
+
+
+class BackingOutside(VolumeUnreadable):
+    """A backing file is no volume of a pool."""
 
 
 class _Walk:
@@ -40,16 +44,16 @@ class _Walk:
         """Go to the volume that is the backing file; raises an error that says why not."""
         path = self.path_of(backing)
         if path is None:
-            raise VolumeUnreadable(
+            raise BackingOutside(
                 f"backing file {backing.name!r} is no local path, and is not opened"
             )
         folder, name = os.path.split(path)
         if name_problem(name) is not None:
-            raise VolumeUnreadable(f"backing file {backing.name!r} is no volume")
+            raise BackingOutside(f"backing file {backing.name!r} is no volume")
         try:
             ref = self._engine.find_pool(target=folder, place=folder)
         except VolaryError:
-            raise VolumeUnreadable(
+            raise BackingOutside(
                 f"backing file {backing.name!r} is in no pool, and is not opened: define a pool "
                 f"with the target {folder}, and start it"
             ) from None
@@ -87,32 +91,81 @@ def follow(engine: Engine, ref: PoolRef, name: str) -> tuple[ChainLink, ...]:
     return tuple(links)
 
 
-def lease(engine: Engine, job: Job[Any], ref: PoolRef, name: str) -> tuple[OpenVolume, ...]:
-    """Open a volume and all that it is backed by, each one leased to `job` until it is over.
+def lease(
+    engine: Engine, job: Job[Any], ref: PoolRef, name: str, *, trust: bool
+) -> tuple[LeasedVolume, ...]:
+    """Have a volume and all that it is backed by leased to `job` until it is over.
 
-    Raises what keeps any of them from being opened.
+    trust: whether to follow what a header says that Volary did not write.
+
+    Raises what keeps any of them from being read.
     """
-    return _lease(_Walk(engine, ref, name), job, None)
+    return _lease(_Walk(engine, ref, name), job, None, trust=trust)
 
 
-def _lease(walk: _Walk, job: Job[Any], format_: str | None) -> tuple[OpenVolume, ...]:
-    volumes = [_open(walk, job, format_)]
+def lease_backing(
+    engine: Engine, job: Job[Any], ref: PoolRef, name: str, backing: BackingFile
+) -> LeasedVolume:
+    """Have what a volume `name` is to be backed by leased; raises `BackingOutside` when that is no
+    volume of a pool.
+    """
+    walk = _Walk(engine, ref, name)
+    walk.go_to(backing)
+    return _lease_one(walk, job, backing.format)
+
+
+def lease_below(
+    engine: Engine, job: Job[Any], ref: PoolRef, name: str, info: VolumeInfo, *, trust: bool
+) -> tuple[LeasedVolume, ...]:
+    """Have all that the volume `name` is backed by leased, as `lease` does."""
+    backing = _backing(info)
+    if backing is None:
+        return ()
+    walk = _Walk(engine, ref, name)
+    _require_trust(f"volume {name!r} of pool {ref.name!r}", info, backing, trust=trust)
+    walk.go_to(backing)
+    return _lease(walk, job, backing.format, trust=trust)
+
+
+def _lease(
+    walk: _Walk, job: Job[Any], format_: str | None, *, trust: bool
+) -> tuple[LeasedVolume, ...]:
+    volumes = [_lease_one(walk, job, format_)]
     while (backing := _backing(volumes[-1].info)) is not None:
+        where = f"volume {walk.name!r} of pool {walk.ref.name!r}"
+        _require_trust(where, volumes[-1].info, backing, trust=trust)
         try:
             walk.go_to(backing)
-            volumes.append(_open(walk, job, backing.format))
         except VolumeUnreadable as error:
-            raise VolumeUnreadable(f"{volumes[-1].path}: {error}") from error
+            raise VolumeUnreadable(f"{where}: {error}") from error
+        volumes.append(_lease_one(walk, job, backing.format))
     return tuple(volumes)
 
 
-def _open(walk: _Walk, job: Job[Any], format_: str | None) -> OpenVolume:
-    volume = walk.ref.ask(m.LeaseVolume(job, walk.name, format_))
-    job.at_end(volume.close)
-    problem = _problem(volume.info)
+def lease_one(job: Job[Any], ref: PoolRef, name: str) -> LeasedVolume:
+    """Have a volume leased as it is, with its header's problems and without what it is backed by:
+    its bytes are to be read, and not what its guest sees.
+    """
+    return LeasedVolume(ref, job, name, None, ref.ask(m.LeaseVolume(job, name)))
+
+
+def _lease_one(walk: _Walk, job: Job[Any], format_: str | None) -> LeasedVolume:
+    info = walk.ref.ask(m.LeaseVolume(job, walk.name, format_))
+    problem = _problem(info)
     if problem is not None:
-        raise VolumeUnreadable(f"{volume.path} is no whole {volume.info.format}: {problem}")
-    return volume
+        raise VolumeUnreadable(
+            f"volume {walk.name!r} of pool {walk.ref.name!r} is no whole {info.format}: {problem}"
+        )
+    return LeasedVolume(walk.ref, job, walk.name, format_, info)
+
+
+def _require_trust(where: str, info: VolumeInfo, backing: BackingFile, *, trust: bool) -> None:
+    """Whoever brought an image may have named somebody else's volume in its header."""
+    if not (trust or info.trusted):
+        raise VolumeUnreadable(
+            f"{where} says itself that it is backed by {backing.name!r}, and was not created here "
+            "so: whoever made it could name any volume; if you know better, say trust_backing=True"
+        )
 
 
 def _backing(info: VolumeInfo) -> BackingFile | None:
@@ -121,12 +174,3 @@ def _backing(info: VolumeInfo) -> BackingFile | None:
 
 def _problem(info: VolumeInfo) -> str | None:
     return None if info.image is None else info.image.problem
-
-
-def lease_backing(
-    engine: Engine, job: Job[Any], ref: PoolRef, name: str, backing: BackingFile
-) -> tuple[OpenVolume, ...]:
-    """Open what a volume `name` that is to be made is backed by, as `lease` does."""
-    walk = _Walk(engine, ref, name)
-    walk.go_to(backing)
-    return _lease(walk, job, backing.format)

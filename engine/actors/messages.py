@@ -26,9 +26,11 @@ from volary.engine.wipe_algorithm import WipeAlgorithm
 
 if TYPE_CHECKING:
     from volary.engine.actors.inheritance import Inheritance
+    from volary.engine.actors.leased_volume import LeasedVolume
     from volary.engine.actors.pool_ref import PoolRef
 else:
-    PoolRef = object  # its module imports this one, and only a type checker needs it here
+    # Their modules import this one, and only a type checker needs them here.
+    LeasedVolume = PoolRef = object
 
 R_co = TypeVar("R_co", covariant=True)
 Jobs: TypeAlias = tuple[Job[Any], ...]
@@ -74,8 +76,19 @@ class InspectVolume(Request[VolumeInfo]):
 
 
 @dataclass(frozen=True, slots=True)
-class LeaseVolume(Request[OpenVolume]):
-    """Let the job read this volume, as `format` if given, and nobody write it until it is over."""
+class LeaseVolume(Request[VolumeInfo]):
+    """Let the job read this volume, as `format` if given, and nobody write it until it is over;
+    what is it now?
+    """
+
+    job: Job[Any]
+    name: str
+    format: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenLeased(Request[OpenVolume]):
+    """Open this volume, which is leased to the job."""
 
     job: Job[Any]
     name: str
@@ -156,7 +169,7 @@ class CreateVolume(VolumeCommand):
     """Create a volume."""
 
     spec: VolumeSpec
-    below: tuple[OpenVolume, ...] = ()
+    below: tuple[LeasedVolume, ...] = ()
     """The volumes that it is to be backed by, which are leased to the job."""
 
 
@@ -165,7 +178,7 @@ class CloneVolume(VolumeCommand):
     """Create a volume with the content of another one, which is leased to the job."""
 
     spec: VolumeSpec
-    source: tuple[OpenVolume, ...]
+    source: tuple[LeasedVolume, ...]
     """The volume and those below it that it is backed by."""
     reflink: bool
     """Share its blocks or fail, rather than share them where that is possible."""
@@ -189,7 +202,7 @@ class ResizeVolume(VolumeCommand):
     name: str
     capacity: int
     flags: VolumeResize
-    below: tuple[OpenVolume, ...]
+    below: tuple[LeasedVolume, ...]
     """The volumes that it is backed by, which are leased to the job."""
     secret: bytes | None
     """What opens it if it is encrypted."""
@@ -217,7 +230,7 @@ class UploadVolume(VolumeCommand):
 class DownloadVolume(VolumeCommand):
     """Read from a volume, which is leased to the job, into a sink."""
 
-    source: OpenVolume
+    source: LeasedVolume
     sink: Sink
     offset: int
     length: int | None
@@ -288,6 +301,14 @@ class Advanced:
 
     job_id: int
     taken: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reserve(Request[None]):
+    """Promise the job so many bytes in all, those included that it has taken."""
+
+    job_id: int
+    size: int
 
 
 @dataclass(frozen=True, slots=True)

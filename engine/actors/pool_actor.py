@@ -122,10 +122,16 @@ class PoolActor(Actor):
     def _inspect_volume(self, message: m.InspectVolume) -> VolumeInfo:
         return self._volumes.inspect(self._require_active(), message.name, message.format)
 
-    def _lease_volume(self, message: m.LeaseVolume) -> OpenVolume:
+    def _lease_volume(self, message: m.LeaseVolume) -> VolumeInfo:
         active = self._require_active()
         self._require_free()
-        return self._volumes.open(active, message)
+        return self._volumes.lease(active, message)
+
+    def _open_leased(self, message: m.OpenLeased) -> OpenVolume:
+        return self._volumes.open(self._require_active(), message)
+
+    def _reserve(self, message: m.Reserve) -> None:
+        self._volumes.reserve(self._require_active(), message)
 
     def _list_jobs(self, _: m.ListJobs) -> tuple[Job[Any], ...]:
         return (*self._tasks.finished, *self._tasks.jobs())
@@ -416,6 +422,8 @@ class PoolActor(Actor):
         m.DeletePool: _delete_pool,
         m.RefreshPool: _refresh,
         m.LeaseVolume: _lease_volume,
+        m.OpenLeased: _open_leased,
+        m.Reserve: _reserve,
         m.SteerJob: _steer_job,
         m.Advanced: _advanced,
         m.Ended: _ended,

@@ -30,6 +30,9 @@ pool, and keep fewer threads from each other's interpreter lock. Two workers, so
 gathers and runs while the other waits for the disk."""
 
 
+_NO_BOUND = 1 << 30
+
+
 def nothing(_result: Any = None) -> None:
     """Take note of nothing."""
 
@@ -89,6 +92,8 @@ class Tasks:
         self.allocators = Lane(settings.allocators_per_pool)
         self.deletions = Lane(settings.deletions_per_pool)
         self.transfers = Lane(settings.transfers_per_pool)
+        # What is paced by a caller waits for nobody's turn: two of them may wait for each other.
+        self.streams = Lane(_NO_BOUND)
         self.quick = Lane(_QUICK_WORKERS, batch=_BATCH)
 
     def __bool__(self) -> bool:
@@ -205,6 +210,18 @@ class Tasks:
         task = self._by_job.get(message.job_id)
         if task is not None:
             self._promise(task, max(0, task.needed - message.taken))
+
+    def promised_to(self, job_id: int) -> int:
+        """Return how many bytes a job has been promised, and has not taken."""
+        task = self._by_job.get(job_id)
+        return 0 if task is None else task.promised
+
+    def promise(self, job_id: int, size: int) -> None:
+        """Promise a job that runs so many bytes in all."""
+        task = self._by_job.get(job_id)
+        if task is not None:
+            task.needed = size
+            self._promise(task, size)
 
     def _promise(self, task: Task, size: int) -> None:
         """Have `size` bytes promised to the task."""

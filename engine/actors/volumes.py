@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import Event
@@ -13,6 +13,7 @@ from volary.engine.actors import messages as m
 from volary.engine.actors.inheritance import Inheritance
 from volary.engine.actors.job import Job
 from volary.engine.actors.lane import Lane
+from volary.engine.actors.leased_volume import with_opened
 from volary.engine.actors.leases import Leases
 from volary.engine.actors.space_ledger import SpaceLedger
 from volary.engine.actors.tasks import Task, Tasks
@@ -22,11 +23,14 @@ from volary.engine.errors import (
     NoSpace,
     PoolBusy,
     VolaryError,
+    VolumeBusy,
     VolumeExists,
     VolumeNotFound,
 )
 from volary.engine.flags import VolumeResize
+from volary.engine.formats.raw_transfer import Sink, Source
 from volary.engine.log import log
+from volary.engine.pipe import Pipe
 from volary.engine.progress import Done, Operation
 from volary.engine.size import LARGEST, format_size
 from volary.engine.volume_info import VolumeInfo
@@ -100,11 +104,23 @@ class Volumes:
             return known  # its header may be half written
         return self._look(active, name, known)
 
-    def open(self, active: ActivePool, message: m.LeaseVolume) -> OpenVolume:
-        """Open a volume for a job, which reads it until it is over."""
-        self.known(message.name)
+    def lease(self, active: ActivePool, message: m.LeaseVolume) -> VolumeInfo:
+        """Let a job read a volume until it is over, and return what it is."""
+        known = self.known(message.name)
         self._leases.read(message.name, message.job)
-        known = self._look(active, message.name, self.known(message.name))
+        known = self._look(active, message.name, known)
+        if message.format in (None, known.format):
+            return known
+        return active.inspect(message.name, format=message.format)
+
+    def open(self, active: ActivePool, message: m.OpenLeased) -> OpenVolume:
+        """Open a volume for the job that it is leased to."""
+        if message.job not in self._leases.readers(message.name):
+            raise VolumeBusy(
+                f"volume {message.name!r} of pool {self._pool!r} is not leased to job "
+                f"{message.job.id}"
+            )
+        known = self._look(active, message.name, self._infos.get(message.name))
         return active.open_volume(message.name, known, format=message.format)
 
     def _look(self, active: ActivePool, name: str, known: VolumeInfo | None) -> VolumeInfo:
@@ -153,29 +169,27 @@ class Volumes:
         self._HANDLERS[type(command)](self, active, command)
 
     def _create(self, active: ActivePool, message: m.CreateVolume) -> None:
+        create = partial(active.create_volume, message.spec)
         self._make(
             active,
             message.job,
             message.spec,
-            partial(active.create_volume, message.spec, message.below),
+            partial(with_opened, message.below, create),
             needed=active.needed(message.spec),
             quick=active.is_quick(message.spec),
         )
 
     def _clone(self, active: ActivePool, message: m.CloneVolume) -> None:
         spec = message.spec
+        clone = partial(active.clone_volume, spec, reflink=message.reflink, secret=message.secret)
         self._make(
             active,
             message.job,
             spec,
-            partial(
-                active.clone_volume,
-                spec,
-                message.source,
-                reflink=message.reflink,
-                secret=message.secret,
+            partial(with_opened, message.source, clone),
+            needed=active.needed_to_clone(
+                spec, [volume.info for volume in message.source], reflink=message.reflink
             ),
-            needed=active.needed_to_clone(spec, message.source, reflink=message.reflink),
         )
 
     def _make(
@@ -192,7 +206,7 @@ class Volumes:
         name = spec.name
         self._require_new(name)
         if needed:
-            self._require_space(active, needed, name)
+            self._require_space(active, needed, f"volume {name!r}")
 
         def done(info: VolumeInfo) -> None:
             self._release(name)
@@ -242,21 +256,19 @@ class Volumes:
         capacity = self._wanted_capacity(now, message.capacity, flags)
         allocate = bool(flags & VolumeResize.ALLOCATE)
         needed = max(0, capacity - now.capacity) if allocate else 0
+
+        def resize(below: Sequence[OpenVolume]) -> Operation[VolumeInfo]:
+            return active.resize_volume(
+                name, now, capacity, allocate=allocate, below=below, secret=message.secret
+            )
+
         if needed:
-            self._require_space(active, needed, name)
+            self._require_space(active, needed, f"volume {name!r}")
         self._change(
             active,
             message.job,
             name,
-            partial(
-                active.resize_volume,
-                name,
-                now,
-                capacity,
-                allocate=allocate,
-                below=message.below,
-                secret=message.secret,
-            ),
+            partial(with_opened, message.below, resize),
             needed=needed,
         )
 
@@ -305,24 +317,25 @@ class Volumes:
                 offset=message.offset,
                 length=message.length,
             ),
-            lane=self._tasks.transfers,
+            lane=self._lane(message.source),
         )
 
+    def _lane(self, other: Source | Sink) -> Lane:
+        """Return where a transfer waits: files are as fast as we are, callers are not."""
+        return self._tasks.streams if isinstance(other, Pipe) else self._tasks.transfers
+
     def _download(self, active: ActivePool, message: m.DownloadVolume) -> None:
-        self._tasks.begin(
-            Task(
-                message.job,
-                partial(
-                    active.download_volume,
-                    message.source,
-                    message.sink,
-                    offset=message.offset,
-                    length=message.length,
-                    sparse=message.sparse,
-                ),
-                lane=self._tasks.transfers,
+        def download(volumes: Sequence[OpenVolume]) -> Operation[int]:
+            return active.download_volume(
+                volumes[0],
+                message.sink,
+                offset=message.offset,
+                length=message.length,
+                sparse=message.sparse,
             )
-        )
+
+        start = partial(with_opened, (message.source,), download)
+        self._tasks.begin(Task(message.job, start, lane=self._lane(message.sink)))
 
     def _change(
         self,
@@ -376,6 +389,13 @@ class Volumes:
 
     # What must be so.
 
+    def reserve(self, active: ActivePool, message: m.Reserve) -> None:
+        """Promise a job that runs so many bytes in all; raises `NoSpace`."""
+        more = message.size - self._tasks.promised_to(message.job_id)
+        if more > 0:
+            self._require_space(active, more, f"job {message.job_id}")
+        self._tasks.promise(message.job_id, message.size)
+
     def _require_at_rest(self) -> None:
         """The workers that a crash left may still be writing to any volume."""
         self._undoing = tuple(stopped for stopped in self._undoing if not stopped.is_set())
@@ -397,7 +417,7 @@ class Volumes:
                 f"to {wish}"
             )
 
-    def _require_space(self, active: ActivePool, needed: int, name: str) -> None:
+    def _require_space(self, active: ActivePool, needed: int, who: str) -> None:
         ledger, promised = self._ledger, self._tasks.promised
         available = active.space().available
         # The promise is made before it is checked: see SpaceLedger.
@@ -407,7 +427,7 @@ class Volumes:
             ledger.promise(active.device, active.uuid, promised)
             told = f", of which {format_size(others)} are promised to jobs" if others else ""
             raise NoSpace(
-                f"volume {name!r} needs {format_size(needed)}, but pool {self._pool!r} has "
+                f"{who} needs {format_size(needed)}, but pool {self._pool!r} has "
                 f"{format_size(available)} free{told}; delete something, or allocate less"
             )
 

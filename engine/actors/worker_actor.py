@@ -21,13 +21,14 @@ from volary.engine.actors.messages import (
     Ended,
     Limit,
     Pause,
+    Reserve,
     Resume,
     Step,
 )
 from volary.engine.actors.threads import Threads
 from volary.engine.errors import ConnectionClosed, PoolCrashed, VolaryError
 from volary.engine.log import log
-from volary.engine.progress import Done, Operation, RateMeter, Sync, go_on
+from volary.engine.progress import Done, Need, Operation, RateMeter, Sync, go_on
 
 _SPACE_INTERVAL = 0.005
 """Seconds between two words to the pool of the space that was taken. Until it hears, it counts
@@ -54,6 +55,7 @@ class WorkerActor(Actor):
         self._assignment = assignment
         self._interval = progress_interval
         self._limit = assignment.limit
+        self._promised = assignment.promised
         self._work: Operation[Any] | None = None
         self._settle: Callable[[], None] | None = None
         self._meter: RateMeter | None = None
@@ -110,8 +112,8 @@ class WorkerActor(Actor):
     def _step(self, work: Operation[Any]) -> None:
         try:
             at = next(work)
-            while isinstance(at, Sync):
-                at = go_on(work, at.perform())
+            while not isinstance(at, Done):
+                at = go_on(work, at.perform() if isinstance(at, Sync) else self._reserve(at))
         except StopIteration as stop:
             self._finish(stop.value)
         except VolaryError as error:
@@ -123,6 +125,17 @@ class WorkerActor(Actor):
             self._at = at
             self._schedule(advance)
             self._report()
+
+    def _reserve(self, need: Need) -> VolaryError | None:
+        """Have the pool promise what the operation needs; return what it has against it."""
+        try:
+            self._pool.ask(Reserve(self._job.id, need.size))
+        except VolaryError as error:
+            return error
+        except pykka.ActorDeadError:
+            return PoolCrashed(f"pool {self._job.pool!r} crashed or was closed; try again")
+        self._promised = True
+        return None
 
     def _schedule(self, advance: int) -> None:
         """Have the next extent done at once, or when the rate limit allows."""
@@ -141,7 +154,7 @@ class WorkerActor(Actor):
             self._meter = self._meter or RateMeter(self._began)
             self._told = now
             self._tell(now)
-        if self._assignment.promised and now - self._space_told >= _SPACE_INTERVAL:
+        if self._promised and now - self._space_told >= _SPACE_INTERVAL:
             self._space_told = now
             self._tell_pool()
 

@@ -96,9 +96,11 @@ class ActivePool(ABC):
 
     @abstractmethod
     def needed_to_clone(
-        self, spec: VolumeSpec, source: Sequence[OpenVolume], *, reflink: bool
+        self, spec: VolumeSpec, source: Sequence[VolumeInfo], *, reflink: bool
     ) -> int:
-        """Return how many bytes a clone takes from the free space, at the most."""
+        """Return how many bytes a clone takes from the free space, at the most, as far as that
+        can be told at once; the operation itself may say that it is more.
+        """
 
     @abstractmethod
     def inspect(

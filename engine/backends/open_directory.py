@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from volary.engine.backends import raw_mark, volume_file
 from volary.engine.backends.backend import ActivePool
@@ -33,6 +35,9 @@ from volary.engine.volume_spec import VolumeSpec
 from volary.engine.wipe_algorithm import WipeAlgorithm
 
 _DEFAULT_VOLUME_MODE = 0o600  # libvirt's for a volume
+_OURS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""What says nothing of a file that could not be opened, but of this process and its host."""
+
 _SCAN_BATCH = 200  # names looked at between two yields: about 5 ms
 
 
@@ -128,10 +133,12 @@ class OpenDirectory(ActivePool):
                 raise self._not_found(name)
             try:
                 fd = self._open(name, os.O_RDONLY)
-            except PermissionError as error:
+            except OSError as error:
+                if error.errno in _OURS:
+                    raise
                 return volume_file.unreadable(name, answer, error)
             try:
-                return volume_file.describe(name, fd, format=format)
+                return volume_file.describe(name, fd, format=format, known=known)
             finally:
                 os.close(fd)
 
@@ -165,6 +172,10 @@ class OpenDirectory(ActivePool):
             raise self._not_found(name) from None
         except IsADirectoryError:  # to be written
             raise self._is_directory(name) from None
+        except OSError as error:
+            if error.errno == errno.ELOOP:  # a link took the volume's name
+                raise self._not_found(name) from None
+            raise
         mode = os.fstat(fd).st_mode
         if stat.S_ISREG(mode):
             return fd
@@ -191,16 +202,15 @@ class OpenDirectory(ActivePool):
         return spec.allocation
 
     def needed_to_clone(
-        self, spec: VolumeSpec, source: Sequence[OpenVolume], *, reflink: bool
+        self, spec: VolumeSpec, source: Sequence[VolumeInfo], *, reflink: bool
     ) -> int:
-        """Return what the source takes, unless its blocks are shared."""
-        if spec.format == "luks":
-            return volume_file.capacity_of(spec)  # zeros are ciphered, and written, too
+        """Return what a raw source takes, unless its blocks are shared; a conversion finds out."""
         needed = self.needed(spec)
-        if not needed and (reflink or (self._shares_blocks and len(source) == 1)):
+        if not spec.format == source[0].format == "raw":
+            return needed
+        if not needed and (reflink or self._shares_blocks):
             return 0
-        taken = sum(volume.info.allocation for volume in source)
-        return max(needed, min(taken, volume_file.capacity_of(spec)))
+        return max(needed, min(source[0].allocation, volume_file.capacity_of(spec)))
 
     def create_volume(
         self, spec: VolumeSpec, below: Sequence[OpenVolume] = ()
@@ -248,7 +258,9 @@ class OpenDirectory(ActivePool):
                     # that another thread's Python code waits for costs a sparse creation 5 %.
                     capacity = volume_file.capacity_of(spec)
                     return VolumeInfo(spec.name, capacity, 0, capacity)
-                return volume_file.describe(spec.name, file.fd)
+                known = "raw" if spec.format == "raw" else None
+                info = volume_file.describe(spec.name, file.fd, format=known)
+                return replace(info, trusted=spec.backing is not None)
         except FileExistsError:
             raise VolumeExists(
                 f"{self._volume(spec.name)} exists: a file of that name is in {self.spec.target}; "
@@ -327,7 +339,8 @@ class OpenDirectory(ActivePool):
                 fd, now, capacity, allocate=allocate, below=below, secret=secret
             )
             yield Sync(fd)
-            return volume_file.describe(name, fd)
+            known = "raw" if now.format == "raw" else None
+            return volume_file.describe(name, fd, format=known, known=now)
 
     def wipe_volume(self, name: str, algorithm: WipeAlgorithm) -> Operation[VolumeInfo]:
         """Write over all that the file has on disk: of an image, over its header, too."""
@@ -336,14 +349,14 @@ class OpenDirectory(ActivePool):
             yield from raw_wipe.wipe(fd, size, algorithm)
             raw_mark.mark(fd, size)  # whatever it was, its next guest finds a raw disk
             yield Sync(fd)
-            return volume_file.describe(name, fd)
+            return volume_file.describe(name, fd, format="raw")
 
     def upload_volume(
         self, name: str, now: VolumeInfo, source: Source, *, offset: int, length: int | None
     ) -> Operation[VolumeInfo]:
         """Write what comes into the file, which grows if it is no raw image."""
         with self._changing(name, "uploading to") as fd:
-            yield from volume_file.upload(
+            known = yield from volume_file.upload(
                 fd,
                 now,
                 source,
@@ -352,7 +365,7 @@ class OpenDirectory(ActivePool):
                 doing=f"uploading to {self._volume(name)}",
             )
             yield Sync(fd)
-            return volume_file.describe(name, fd)
+            return volume_file.describe(name, fd, format=known)
 
     # What all of them need.
 

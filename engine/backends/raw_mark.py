@@ -3,19 +3,17 @@
 Whoever writes to a raw disk can write another format's header into it, with a backing file of his
 choice. What a pool makes raw therefore bears an extended attribute that says so, and how large it
 is: a guest changes neither. A file of another size was put there by the host, and is recognised
-by what is in it.
+by what is in it. Where there are no such attributes, the pool remembers it for as long as it is
+active.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 
-_NAME = "user.volary.raw"
+from volary.engine.backends.attributes import NO_ATTRIBUTES
 
-_NO_ATTRIBUTES = (errno.EOPNOTSUPP, errno.ENOSPC, errno.EDQUOT, errno.EPERM, errno.ENOSYS)
-"""What setxattr(2) answers where the file system has no such attributes, or no room for one:
-there the pool remembers it, for as long as it is active."""
+_NAME = "user.volary.raw"
 
 
 def mark(fd: int, *sizes: int) -> None:
@@ -25,7 +23,7 @@ def mark(fd: int, *sizes: int) -> None:
     try:
         os.setxattr(fd, _NAME, b" ".join(b"%d" % size for size in sizes))
     except OSError as error:
-        if error.errno not in _NO_ATTRIBUTES:
+        if error.errno not in NO_ATTRIBUTES:
             raise
 
 
@@ -42,5 +40,5 @@ def unmark(fd: int) -> None:
     try:
         os.removexattr(fd, _NAME)
     except OSError as error:
-        if error.errno not in (errno.ENODATA, *_NO_ATTRIBUTES):
+        if error.errno not in NO_ATTRIBUTES:
             raise

@@ -7,7 +7,7 @@ import stat
 from collections.abc import Sequence
 from dataclasses import replace
 
-from volary.engine.backends import raw_mark
+from volary.engine.backends import backing_mark, raw_mark
 from volary.engine.backends.open_volume import OpenVolume
 from volary.engine.errors import InvalidSpec, StorageFailed
 from volary.engine.formats import (
@@ -26,7 +26,7 @@ from volary.engine.formats.probe import HEAD, Probe
 from volary.engine.formats.raw_transfer import Source
 from volary.engine.formats.recognise import recognise
 from volary.engine.image_info import ImageInfo
-from volary.engine.progress import Done, Operation
+from volary.engine.progress import Done, Need, Operation
 from volary.engine.size import LARGEST
 from volary.engine.volume_info import VolumeInfo
 from volary.engine.volume_spec import VolumeSpec
@@ -62,6 +62,8 @@ def unchanged(name: str, answer: os.stat_result, known: VolumeInfo | None) -> Vo
         )
     if known is None or known.type != "file" or answer.st_size != known.physical:
         return None
+    if known.image is not None and known.image.problem is not None:
+        return None  # it may be mended by now
     allocation = answer.st_blocks * 512  # stat(2): always units of 512 bytes
     if known.modified == answer.st_mtime_ns and known.allocation == allocation:
         return known
@@ -70,19 +72,37 @@ def unchanged(name: str, answer: os.stat_result, known: VolumeInfo | None) -> Vo
     return None
 
 
-def describe(name: str, fd: int, *, format: str | None = None) -> VolumeInfo:  # noqa: A002 - libvirt's word
-    """Recognise the volume in an open file, or read it as `format`."""
+def describe(
+    name: str,
+    fd: int,
+    *,
+    format: str | None = None,  # noqa: A002 - libvirt's word
+    known: VolumeInfo | None = None,
+) -> VolumeInfo:
+    """Recognise the volume in an open file, or read it as `format`.
+
+    known: what is known from before of whose word its backing file is.
+    """
     answer = os.fstat(fd)
     size = answer.st_size
     if format is None and raw_mark.is_marked(fd, size):
         image = ImageInfo("raw", size)
     else:
-        image = recognise(Probe(fd, size, name), format=format)
-    return _info(name, answer, image)
+        try:
+            image = recognise(Probe(fd, size, name), format=format)
+        except OSError as error:  # of the disk: that of one file is not that of all
+            return unreadable(name, answer, error)
+    info = _info(name, answer, image)
+    backing = image.backing
+    if backing is None:
+        return info
+    before = known.image if known is not None and known.trusted else None
+    trusted = before is not None and before.backing == backing
+    return replace(info, trusted=trusted or backing_mark.is_marked(fd, backing))
 
 
 def unreadable(name: str, answer: os.stat_result, error: OSError) -> VolumeInfo:
-    """Return what can be told of a file that may not be opened."""
+    """Return what can be told of a file that cannot be opened or read."""
     reason = f"it cannot be read: {os.strerror(error.errno or 0)}"
     return _info(name, answer, ImageInfo("raw", answer.st_size, problem=reason))
 
@@ -122,6 +142,8 @@ def fill(fd: int, spec: VolumeSpec, below: Sequence[OpenVolume] = ()) -> Operati
     else:
         backing = open_image(below, None) if below and spec.format == "vmdk" else None
         yield from qemu_create.create(fd, spec, backing=backing)
+    if spec.backing is not None:
+        backing_mark.mark(fd, spec.backing)
     return True
 
 
@@ -146,15 +168,33 @@ def clone(
             f"only raw volumes share blocks: {original.path} is {original.info.format}, and the "
             f"clone is to be {spec.format}; leave the flag REFLINK out"
         )
-    yield from fill(fd, spec)
+    yield from _convert(image, fd, spec)
+    return True
+
+
+def _convert(image: OpenImage, fd: int, spec: VolumeSpec) -> Operation[None]:
+    """Make the empty file `fd` a volume, and have qemu-img write into it what is in `image`."""
+    # What a header says of an image's size is no measure of what is in it.
+    required = yield from qemu_convert.measure(image, spec)
+    yield Need(max(required, spec.allocation))
+    made = Done()
+    for at in fill(fd, spec):
+        if isinstance(at, Done):
+            made = at
+            yield Done(at.done, at.total + image.capacity, at.taken)
+        else:
+            yield at
     target = OpenImage.of(
         fd,
         _image(describe(spec.name, fd)),
         name=f"volume {spec.name!r}",
         secret=spec.encryption.passphrase if spec.encryption is not None else None,
     )
-    yield from qemu_convert.convert(image, target)
-    return True
+    for at in qemu_convert.convert(image, target):
+        if isinstance(at, Done):
+            yield Done(made.total + at.done, made.total + at.total, made.taken + at.taken)
+        else:
+            yield at
 
 
 def _clone_raw(
@@ -274,12 +314,13 @@ def upload(
     offset: int,
     length: int | None,
     doing: str,
-) -> Operation[None]:
+) -> Operation[str | None]:
     """Write what comes from `source` into the volume in `fd`.
 
     A raw volume has room for its capacity. Another one's file holds what it holds, and grows. What
     the volume is from now on is in its content, if all of a header's place was written; a part
-    that leaves what a guest wrote there leaves a raw volume raw.
+    that leaves what a guest wrote there leaves a raw volume raw. Returns the format to read it as,
+    or None where that is to be found out.
     """
     room = now.physical if now.format == "raw" else LARGEST
     done = yield from raw_transfer.upload(
@@ -289,7 +330,10 @@ def upload(
     if size < offset + done:  # it ended with a hole
         size = offset + done
         os.ftruncate(fd, size)
+    known = "raw" if now.format == "raw" else None
     if offset == 0 and done >= min(size, HEAD):
         raw_mark.unmark(fd)
-        if recognise(Probe(fd, size, now.name)).format == "raw":
-            raw_mark.mark(fd, size)
+        known = None
+    if known == "raw" or recognise(Probe(fd, size, now.name)).format == "raw":
+        raw_mark.mark(fd, size)
+    return known
