@@ -419,7 +419,10 @@ class Volumes:
 
     def _require_space(self, active: ActivePool, needed: int, who: str) -> None:
         ledger, promised = self._ledger, self._tasks.promised
-        available = active.space().available
+        space = active.space()
+        if space.capacity == 0:
+            return  # a file system that does not say how large it is, such as ramfs
+        available = space.available
         # The promise is made before it is checked: see SpaceLedger.
         ledger.promise(active.device, active.uuid, promised + needed)
         others = ledger.promised(active.device) - needed
