@@ -28,7 +28,7 @@ from volary.api.cli.progress_bar import duration
 from volary.api.cli.secret_file import HELP, read_secret, require_secret
 from volary.api.cli.session import Session
 from volary.api.cli.volume_document import volume_document
-from volary.api.cli.volume_options import Limit, rate
+from volary.api.cli.volume_options import Limit, TrustBacking, rate
 from volary.engine.errors import InvalidSpec
 from volary.engine.flags import ASYNC, VolumeCreate
 from volary.engine.size import format_size
@@ -85,6 +85,7 @@ def clone(
         str | None,
         typer.Option(metavar="PATH", help=f"Of an encrypted source: {HELP}"),
     ] = None,
+    trust_backing: TrustBacking = False,
     allocation: AllocationOption = None,
     prealloc: PreallocOption = None,
     compat: CompatOption = None,
@@ -143,6 +144,7 @@ def clone(
                 spec,
                 ASYNC | (VolumeCreate.REFLINK if reflink else VolumeCreate.NONE),
                 source_secret=source_secret,
+                trust_backing=trust_backing,
             ),
             f"cloning {original.name}",
             cancelled=f"nothing of volume {name!r} is left",

@@ -11,7 +11,7 @@ from typer.core import TyperCommand
 from volary.api.cli.secret_file import HELP, read_secret, require_secret
 from volary.api.cli.session import Session
 from volary.api.cli.volume_document import volume_document
-from volary.api.cli.volume_options import Identity, Limit, PoolName, rate
+from volary.api.cli.volume_options import Identity, Limit, PoolName, TrustBacking, rate
 from volary.api.volume import Volume
 from volary.engine.errors import InvalidSpec, VolaryError
 from volary.engine.flags import ASYNC, VolumeResize
@@ -62,6 +62,7 @@ def resize(
         str | None,
         typer.Option(metavar="PATH", help=f"Of an encrypted volume: {HELP}"),
     ] = None,
+    trust_backing: TrustBacking = False,
     limit: Limit = None,
 ) -> None:
     """Give a volume another size.
@@ -93,7 +94,7 @@ def resize(
         if less:
             flags |= VolumeResize.SHRINK
         session.wait(
-            volume.resize(size, flags | ASYNC, secret=secret),
+            volume.resize(size, flags | ASYNC, secret=secret, trust_backing=trust_backing),
             f"resizing {volume.name}",
             cancelled=lambda _: f"volume {volume.name!r} has {_capacity(volume)}",
             limit=bytes_a_second,

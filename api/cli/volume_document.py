@@ -24,11 +24,11 @@ def volume_document(pool: Pool, volume: VolumeInfo) -> dict[str, Any]:
         "capacity": volume.capacity,
         "allocation": volume.allocation,
         "physical": volume.physical,
-        "image": None if volume.image is None else _image(volume.image),
+        "image": None if volume.image is None else _image(volume.image, trusted=volume.trusted),
     }
 
 
-def _image(image: ImageInfo) -> dict[str, Any]:
+def _image(image: ImageInfo, *, trusted: bool) -> dict[str, Any]:
     backing = image.backing
     return {
         "cluster_size": image.cluster_size,
@@ -38,6 +38,7 @@ def _image(image: ImageInfo) -> dict[str, Any]:
         "encryption": image.encryption,
         "backing_file": None if backing is None else backing.name,
         "backing_format": None if backing is None else backing.format,
+        "backing_trusted": None if backing is None else trusted,
         "data_file": image.data_file,
         "problem": image.problem,
     }

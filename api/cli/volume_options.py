@@ -24,6 +24,14 @@ Offset = Annotated[
     str,
     typer.Option(metavar="SIZE", help="Where to begin in the volume's file.", show_default=False),
 ]
+TrustBacking = Annotated[
+    bool,
+    typer.Option(
+        "--trust-backing",
+        help="Read what the image says it is backed by, though it was not created here so: "
+        "whoever made it could name any volume.",
+    ),
+]
 Length = Annotated[str | None, typer.Option(metavar="SIZE", help="How much; all if not given.")]
 
 

@@ -164,7 +164,7 @@ def _require_trust(where: str, info: VolumeInfo, backing: BackingFile, *, trust:
     if not (trust or info.trusted):
         raise VolumeUnreadable(
             f"{where} says itself that it is backed by {backing.name!r}, and was not created here "
-            "so: whoever made it could name any volume; if you know better, say trust_backing=True"
+            "so: whoever made it could name any volume; if you trust it, say so (trust_backing)"
         )
 
 

@@ -30,6 +30,7 @@ def test_a_qcow2_is_as_it_was_asked_for(run: Run) -> None:
         "encryption": None,
         "backing_file": None,
         "backing_format": None,
+        "backing_trusted": None,
         "data_file": None,
         "problem": None,
     }
