@@ -106,6 +106,7 @@ class Volumes:
 
     def lease(self, active: ActivePool, message: m.LeaseVolume) -> VolumeInfo:
         """Let a job read a volume until it is over, and return what it is."""
+        self._require_at_rest()
         known = self.known(message.name)
         self._leases.read(message.name, message.job)
         known = self._look(active, message.name, known)

@@ -15,14 +15,13 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from tests.system.deadline import wait_until
+from tests.system.crash import crash
 from tests.system.half_way import TALKATIVE, paused_half_way
 from tests.system.leftovers import names
 from tests.system.loop_mount import MIB
 
 import volary
 from volary import ASYNC, JobState, PoolSpec, PoolStart, VolumeSpec
-from volary.engine.backends.directory import OpenDirectory
 
 LANE = 3
 """Allocations at a time; the next one waits."""
@@ -226,39 +225,15 @@ class Operations(RuleBasedStateMachine):
             self.active = True
             self.account = dict(self.disk)
 
-    @precondition(lambda self: self.active and self.account and self.crashes < RESTARTS)
-    @rule(data=st.data())
-    def crash(self, data: st.DataObject) -> None:
-        name = data.draw(st.sampled_from(sorted(self.account)))
-        whole = OpenDirectory.inspect
-        before = max((job.id for job in self.pool.jobs()), default=0)
-
-        def fail_once(pool: OpenDirectory, name: str) -> volary.VolumeInfo:
-            patch.undo()
-            raise RuntimeError("a defect")
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(OpenDirectory, "inspect", fail_once)
-            with pytest.raises(volary.PoolCrashed):
-                volary.Volume(self.pool, name).info()
-        assert OpenDirectory.inspect is whole
+    @precondition(lambda self: self.active and self.crashes < RESTARTS)
+    @rule()
+    def crash(self) -> None:
+        crash(self.pool)
         self.crashes += 1
         for made in self.making.values():
             assert isinstance(made.job.exception(20), volary.PoolCrashed)
         self.making.clear()
-        wait_until(
-            lambda: self.is_restarted(before),
-            "the pool was started anew, and has looked at the disk",
-        )
         self.account = dict(self.disk)
-
-    def is_restarted(self, before: int) -> bool:
-        try:
-            jobs = self.pool.jobs()
-        except volary.PoolCrashed:
-            return False
-        later = [(job.operation, job.done()) for job in jobs if job.id > before]
-        return later == [("refresh pool", True)]
 
     @rule()
     def close_and_open(self) -> None:
