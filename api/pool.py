@@ -14,13 +14,13 @@ from volary.engine.actors.engine import Engine
 from volary.engine.actors.job import Job
 from volary.engine.actors.leased_volume import LeasedVolume
 from volary.engine.actors.pool_ref import PoolRef
-from volary.engine.encryption import passphrase
 from volary.engine.errors import InvalidSpec
 from volary.engine.flags import Async, PoolFlags, PoolStart, VolumeCreate, check_flags
 from volary.engine.names import check_name
 from volary.engine.pool_document import write_pool_document
 from volary.engine.pool_info import PoolInfo
 from volary.engine.progress import Progress
+from volary.engine.secret import Secret
 from volary.engine.volume_info import VolumeInfo
 from volary.engine.volume_spec import VolumeSpec
 
@@ -316,7 +316,7 @@ class Pool:
         spec: VolumeSpec,
         flags: Async,
         *,
-        source_secret: bytes | str | None = None,
+        source_secret: bytes | str | Secret | None = None,
         trust_backing: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> Job[Volume]: ...
@@ -327,7 +327,7 @@ class Pool:
         spec: VolumeSpec,
         flags: VolumeCreate = VolumeCreate.NONE,
         *,
-        source_secret: bytes | str | None = None,
+        source_secret: bytes | str | Secret | None = None,
         trust_backing: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> Volume: ...
@@ -338,7 +338,7 @@ class Pool:
         spec: VolumeSpec,
         flags: int,
         *,
-        source_secret: bytes | str | None = None,
+        source_secret: bytes | str | Secret | None = None,
         trust_backing: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> Volume | Job[Volume]: ...
@@ -348,7 +348,7 @@ class Pool:
         spec: VolumeSpec,
         flags: int = 0,
         *,
-        source_secret: bytes | str | None = None,
+        source_secret: bytes | str | Secret | None = None,
         trust_backing: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> Volume | Job[Volume]:
@@ -374,12 +374,18 @@ class Pool:
         spec = _check_spec(spec, flags, "clone volume")
         if not isinstance(source, Volume):
             raise InvalidSpec(f"clone volume: {source!r} is no volume; give a volary.Volume")
+        if source.pool.engine is not self.engine:
+            raise InvalidSpec(
+                f"clone volume: {source!r} is of another connection, which may close meanwhile; "
+                "clone a volume of this one"
+            )
         if spec.backing is not None:
             raise InvalidSpec(
                 f"volume {spec.name!r}: a clone has its content itself, and no backing file; "
                 "leave it out, or create an overlay with create_volume"
             )
-        secret = passphrase(source_secret)
+        secret = Secret.of(source_secret)
+        del source_secret  # no traceback that shows a frame's values has it
         job = self._volume_job("clone volume", spec.name, on_progress)
         with submitting(job):
             volumes = lease(self.engine, job, source.pool.ref, source.name, trust=trust_backing)

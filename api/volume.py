@@ -13,7 +13,6 @@ from volary.engine.actors import messages as m
 from volary.engine.actors.chain import follow, lease_below, lease_one
 from volary.engine.actors.job import Job
 from volary.engine.backing_chain import ChainLink
-from volary.engine.encryption import passphrase
 from volary.engine.errors import InvalidSpec
 from volary.engine.flags import (
     ASYNC,
@@ -29,6 +28,7 @@ from volary.engine.formats.raw_transfer import Sink
 from volary.engine.hole import Hole
 from volary.engine.pipe import Pipe
 from volary.engine.progress import Progress
+from volary.engine.secret import Secret
 from volary.engine.size import Size, parse_size
 from volary.engine.volume_info import VolumeInfo
 from volary.engine.wipe_algorithm import WipeAlgorithm
@@ -112,7 +112,7 @@ class Volume:
         capacity: Size,
         flags: Async,
         *,
-        secret: bytes | str | None = None,
+        secret: bytes | str | Secret | None = None,
         trust_backing: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> Job[None]: ...
@@ -122,7 +122,7 @@ class Volume:
         capacity: Size,
         flags: VolumeResize = VolumeResize.NONE,
         *,
-        secret: bytes | str | None = None,
+        secret: bytes | str | Secret | None = None,
         trust_backing: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None: ...
@@ -132,7 +132,7 @@ class Volume:
         capacity: Size,
         flags: int,
         *,
-        secret: bytes | str | None = None,
+        secret: bytes | str | Secret | None = None,
         trust_backing: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> Job[None] | None: ...
@@ -141,7 +141,7 @@ class Volume:
         capacity: Size,
         flags: int = 0,
         *,
-        secret: bytes | str | None = None,
+        secret: bytes | str | Secret | None = None,
         trust_backing: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> Job[None] | None:
@@ -160,7 +160,8 @@ class Volume:
         """
         check_flags(flags, VolumeResize, "resize volume")
         size = parse_size(capacity, f"volume {self.name!r}: capacity")
-        opens = passphrase(secret)
+        opens = Secret.of(secret)
+        del secret  # no traceback that shows a frame's values has it
         job = self._job("resize volume", on_progress)
         pool = self.pool
         with submitting(job):

@@ -9,6 +9,10 @@ from volary.engine.volume_info import VolumeInfo
 MAX_DEPTH = 200
 """Images of a chain that are looked at: libvirt's bound, too."""
 
+MAX_OPENED = 32
+"""Images of a chain that are read together, by a clone or a resize: each one may have QEMU take
+tens of megabytes of memory for its tables, however small its file is."""
+
 
 @dataclass(frozen=True, slots=True)
 class ChainLink:

@@ -219,7 +219,7 @@ def _backing(
         ) from None
     if length > _LONGEST_BACKING_NAME:
         raise InvalidSpec(f"{where}: {_too_long(length, _LONGEST_BACKING_NAME)}")
-    if format_ is not None and format_ not in BACKING_FORMATS:
+    if format_ is not None and not (isinstance(format_, str) and format_ in BACKING_FORMATS):
         known = ", ".join(sorted(BACKING_FORMATS))
         raise InvalidSpec(f"{where}: unknown backing format {format_!r}; known: {known}")
     return BackingFile(name, format_)
@@ -234,7 +234,8 @@ def _too_long(length: int, longest: int) -> str:
 
 def _problem(spec: VolumeSpec) -> str | None:
     """Return what the format of `spec` cannot be of what it asks, or None."""
-    format_ = VOLUME_FORMATS.get(spec.format)
+    wanted: object = spec.format
+    format_ = VOLUME_FORMATS.get(wanted) if isinstance(wanted, str) else None
     if format_ is None:
         return f"unknown format {spec.format!r}; known: {', '.join(FORMATS)}"
     return (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from volary.api.cli.printable import printable
 from volary.engine.backing_chain import ChainLink
 from volary.engine.size import format_size
 
@@ -22,7 +23,7 @@ def draw_chain(chain: Sequence[ChainLink]) -> str:
         stem = "" if depth == 0 else " " * len(branch) * (depth - 1) + branch
         lines.append(f"{stem}{_label(link)}")
         if link.problem is not None:
-            lines.append(f"{' ' * len(stem)}! {link.problem}")
+            lines.append(f"{' ' * len(stem)}! {printable(link.problem)}")
     return "\n".join(lines)
 
 
@@ -41,4 +42,4 @@ def _label(link: ChainLink) -> str:
         known += [format_size(link.info.capacity), f"{format_size(link.info.allocation)} on disk"]
     if link.pool is not None:
         known.append(f"pool {link.pool!r}")
-    return f"{link.volume or link.name} ({', '.join(known)})"
+    return f"{printable(link.volume or link.name)} ({printable(', '.join(known))})"

@@ -12,6 +12,7 @@ from volary.api.cli.secret_file import HELP
 from volary.engine.encryption import Encryption
 from volary.engine.errors import InvalidSpec
 from volary.engine.image_info import BackingFile
+from volary.engine.secret import Secret
 from volary.engine.volume_spec import FORMATS, VolumeSpec
 
 
@@ -102,7 +103,7 @@ GroupOption = Annotated[
 KNOWN_FORMATS = ", ".join(FORMATS)
 
 
-def encryption(*, encrypt: bool, format: str, secret: bytes | None) -> Encryption | None:  # noqa: A002 - libvirt's word
+def encryption(*, encrypt: bool, format: str, secret: Secret | None) -> Encryption | None:  # noqa: A002 - libvirt's word
     """Return how a volume of that format is to be encrypted, or None."""
     encrypted = encrypt or format == "luks"
     if secret is None:

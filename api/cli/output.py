@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from volary.api.cli.exit_status import FAILED, OUTPUT_CLOSED
+from volary.api.cli.printable import printable
 from volary.engine.errors import TransferFailed, VolaryError
 
 _UNBOUNDED = 100_000
@@ -124,7 +125,7 @@ def prepare_streams() -> None:
 def _tell(text: str) -> None:
     """Write to standard error; that nobody reads it changes nothing of what happens."""
     with suppress(OSError):
-        sys.stderr.write(text)
+        sys.stderr.write("\n".join(printable(line) for line in text.split("\n")))
 
 
 def _write(text: str) -> None:

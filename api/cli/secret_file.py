@@ -9,6 +9,7 @@ import os
 import sys
 
 from volary.engine.errors import InvalidSpec, from_os_error
+from volary.engine.secret import Secret
 from volary.engine.volume_info import VolumeInfo
 
 _LONGEST = 64 << 10
@@ -20,7 +21,7 @@ HELP = (
 )
 
 
-def read_secret(path: str | None, option: str, *, new: bool = False) -> bytes | None:
+def read_secret(path: str | None, option: str, *, new: bool = False) -> Secret | None:
     """Return the passphrase in a file, or on standard input for "-"; None without a path.
 
     A terminal is asked for it, and shows nothing of what is typed.
@@ -40,10 +41,13 @@ def read_secret(path: str | None, option: str, *, new: bool = False) -> bytes | 
         secret = secret.removesuffix(b"\n")
     if not secret:
         raise InvalidSpec(f"{option}: {_named(path)} holds no passphrase")
-    return secret
+    try:
+        return Secret(secret)
+    finally:
+        del secret  # no traceback that shows a frame's values has it
 
 
-def require_secret(volume: VolumeInfo, secret: bytes | None, option: str) -> None:
+def require_secret(volume: VolumeInfo, secret: Secret | None, option: str) -> None:
     """Raise `InvalidSpec` when a volume is encrypted, and `option` was not given."""
     if secret is None and volume.image is not None and volume.image.encryption is not None:
         raise InvalidSpec(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from volary.api.cli.chain_tree import draw_chain
+from volary.api.cli.printable import printable
 from volary.api.cli.session import Session
 from volary.api.cli.volume_document import link_document, volume_document
 from volary.api.cli.volume_options import Identity, PoolName
@@ -77,16 +78,17 @@ def _header(volume: VolumeInfo) -> list[tuple[str, str]]:
             ("Extended L2", "yes" if image.extended_l2 else "no"),
         ]
     facts.append(("Encryption", image.encryption or "none"))
-    return facts + _files(image)
+    return facts + _files(image, trusted=volume.trusted)
 
 
-def _files(image: ImageInfo) -> list[tuple[str, str]]:
+def _files(image: ImageInfo, *, trusted: bool) -> list[tuple[str, str]]:
     facts = []
     if image.backing is not None:
-        facts.append(("Backing file", image.backing.name))
-        facts.append(("Backing format", image.backing.format or "not said"))
+        facts.append(("Backing file", printable(image.backing.name)))
+        facts.append(("Backing format", printable(image.backing.format or "not said")))
+        facts.append(("Created here", "yes" if trusted else "no: see --trust-backing of clone"))
     if image.data_file is not None:
-        facts.append(("Data file", image.data_file))
+        facts.append(("Data file", printable(image.data_file)))
     if image.problem is not None:
-        facts.append(("Problem", image.problem))
+        facts.append(("Problem", printable(image.problem)))
     return facts

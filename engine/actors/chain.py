@@ -9,7 +9,7 @@ from volary.engine.actors import messages as m
 from volary.engine.actors.job import Job
 from volary.engine.actors.leased_volume import LeasedVolume
 from volary.engine.actors.pool_ref import PoolRef
-from volary.engine.backing_chain import MAX_DEPTH, ChainLink
+from volary.engine.backing_chain import MAX_DEPTH, MAX_OPENED, ChainLink
 from volary.engine.errors import VolaryError, VolumeUnreadable
 from volary.engine.formats.local_path import local_path
 from volary.engine.image_info import BackingFile
@@ -28,8 +28,9 @@ class BackingOutside(VolumeUnreadable):
 class _Walk:
     """One way down a chain: where it is, and where it has been."""
 
-    def __init__(self, engine: Engine, ref: PoolRef, name: str) -> None:
+    def __init__(self, engine: Engine, ref: PoolRef, name: str, most: int = MAX_OPENED) -> None:
         self._engine = engine
+        self._most = most
         self._seen = {(ref.uuid, name)}
         self.ref = ref
         self.name = name
@@ -59,8 +60,8 @@ class _Walk:
             ) from None
         if (ref.uuid, name) in self._seen:
             raise VolumeUnreadable(f"backing file {backing.name!r} is backed by itself: a loop")
-        if len(self._seen) == MAX_DEPTH:
-            raise VolumeUnreadable(f"the chain has more than {MAX_DEPTH} images")
+        if len(self._seen) == self._most:
+            raise VolumeUnreadable(f"the chain has more than {self._most} images")
         self._seen.add((ref.uuid, name))
         self.ref, self.name = ref, name
 
@@ -71,7 +72,7 @@ def follow(engine: Engine, ref: PoolRef, name: str) -> tuple[ChainLink, ...]:
     Raises `VolumeNotFound` when the volume itself is not there; what is wrong further down is
     told by the last link.
     """
-    walk = _Walk(engine, ref, name)
+    walk = _Walk(engine, ref, name, MAX_DEPTH)
     info = ref.ask(m.InspectVolume(name))
     path = os.path.join(ref.target, name)
     links = [ChainLink(path, path, info.format, ref.name, name, info, _problem(info))]

@@ -20,6 +20,7 @@ from volary.engine.flags import VolumeResize
 from volary.engine.formats.raw_transfer import Sink, Source
 from volary.engine.pool_info import PoolInfo, PoolStatus
 from volary.engine.pool_spec import PoolSpec
+from volary.engine.secret import Secret
 from volary.engine.volume_info import VolumeInfo
 from volary.engine.volume_spec import VolumeSpec
 from volary.engine.wipe_algorithm import WipeAlgorithm
@@ -182,7 +183,7 @@ class CloneVolume(VolumeCommand):
     """The volume and those below it that it is backed by."""
     reflink: bool
     """Share its blocks or fail, rather than share them where that is possible."""
-    secret: bytes | None
+    secret: Secret | None
     """What opens the source if it is encrypted."""
 
 
@@ -204,7 +205,7 @@ class ResizeVolume(VolumeCommand):
     flags: VolumeResize
     below: tuple[LeasedVolume, ...]
     """The volumes that it is backed by, which are leased to the job."""
-    secret: bytes | None
+    secret: Secret | None
     """What opens it if it is encrypted."""
 
 

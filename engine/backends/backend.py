@@ -12,6 +12,7 @@ from volary.engine.formats.raw_transfer import Sink, Source
 from volary.engine.pool_info import Space
 from volary.engine.pool_spec import PoolSpec
 from volary.engine.progress import Operation
+from volary.engine.secret import Secret
 from volary.engine.volume_info import VolumeInfo
 from volary.engine.volume_spec import VolumeSpec
 from volary.engine.wipe_algorithm import WipeAlgorithm
@@ -142,7 +143,7 @@ class ActivePool(ABC):
         source: Sequence[OpenVolume],
         *,
         reflink: bool,
-        secret: bytes | None,
+        secret: Secret | None,
     ) -> Operation[VolumeInfo]:
         """Create a volume with the content of another one, whole, or leave nothing.
 
@@ -166,7 +167,7 @@ class ActivePool(ABC):
         *,
         allocate: bool,
         below: Sequence[OpenVolume],
-        secret: bytes | None,
+        secret: Secret | None,
     ) -> Operation[VolumeInfo]:
         """Give a volume another capacity, what is new allocated if asked; or leave it as it was.
 

@@ -30,6 +30,7 @@ from volary.engine.names import name_problem
 from volary.engine.pool_info import Space
 from volary.engine.pool_spec import PoolSpec
 from volary.engine.progress import Done, Operation, Sync
+from volary.engine.secret import Secret
 from volary.engine.volume_info import VolumeInfo
 from volary.engine.volume_spec import VolumeSpec
 from volary.engine.wipe_algorithm import WipeAlgorithm
@@ -228,7 +229,7 @@ class OpenDirectory(ActivePool):
         source: Sequence[OpenVolume],
         *,
         reflink: bool,
-        secret: bytes | None,
+        secret: Secret | None,
     ) -> Operation[VolumeInfo]:
         """Create a file with the source's content: unnamed or hidden until it is whole."""
         return self._make(
@@ -331,7 +332,7 @@ class OpenDirectory(ActivePool):
         *,
         allocate: bool,
         below: Sequence[OpenVolume],
-        secret: bytes | None,
+        secret: Secret | None,
     ) -> Operation[VolumeInfo]:
         """Have the file hold another capacity."""
         with self._changing(name, "resizing") as fd:
@@ -371,13 +372,25 @@ class OpenDirectory(ActivePool):
 
     @contextmanager
     def _changing(self, name: str, verb: str) -> Iterator[int]:
-        """Open a volume's file for writing, as a context."""
+        """Open a volume's file for writing, as a context; it has to keep its name meanwhile."""
         with self._doing(f"{verb} {self._volume(name)}"):
             fd = self._open(name, os.O_RDWR)
             try:
                 yield fd
+                if not self._is(name, fd):
+                    raise VolumeNotFound(
+                        f"{self._volume(name)} was removed or replaced by somebody else while it "
+                        "was being written; look at what is there now"
+                    )
             finally:
                 os.close(fd)
+
+    def _is(self, name: str, fd: int) -> bool:
+        try:
+            named = os.stat(name, dir_fd=self._fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return os.path.samestat(named, os.fstat(fd))
 
     @contextmanager
     def _doing(self, what: str) -> Iterator[None]:

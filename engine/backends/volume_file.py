@@ -27,6 +27,7 @@ from volary.engine.formats.raw_transfer import Source
 from volary.engine.formats.recognise import recognise
 from volary.engine.image_info import ImageInfo
 from volary.engine.progress import Done, Need, Operation
+from volary.engine.secret import Secret
 from volary.engine.size import LARGEST
 from volary.engine.volume_info import VolumeInfo
 from volary.engine.volume_spec import VolumeSpec
@@ -148,7 +149,12 @@ def fill(fd: int, spec: VolumeSpec, below: Sequence[OpenVolume] = ()) -> Operati
 
 
 def clone(
-    fd: int, spec: VolumeSpec, source: Sequence[OpenVolume], *, reflink: bool, secret: bytes | None
+    fd: int,
+    spec: VolumeSpec,
+    source: Sequence[OpenVolume],
+    *,
+    reflink: bool,
+    secret: Secret | None,
 ) -> Operation[bool]:
     """Make the empty file `fd` a volume with the content of `source[0]`, which is backed by the
     rest of `source`; return whether anything was written to it.
@@ -188,7 +194,7 @@ def _convert(image: OpenImage, fd: int, spec: VolumeSpec) -> Operation[None]:
         fd,
         _image(describe(spec.name, fd)),
         name=f"volume {spec.name!r}",
-        secret=spec.encryption.passphrase if spec.encryption is not None else None,
+        secret=spec.encryption.secret if spec.encryption is not None else None,
     )
     for at in qemu_convert.convert(image, target):
         if isinstance(at, Done):
@@ -246,7 +252,7 @@ def _copy_raw(fd: int, spec: VolumeSpec, original: OpenVolume) -> Operation[None
             )
 
 
-def open_image(source: Sequence[OpenVolume], secret: bytes | None) -> OpenImage:
+def open_image(source: Sequence[OpenVolume], secret: Secret | None) -> OpenImage:
     """Return the chain of open volumes as QEMU is given it: nothing is opened by a name.
 
     Raises `VolumeUnreadable` for what must not be handed to QEMU.
@@ -279,7 +285,7 @@ def resize(
     *,
     allocate: bool,
     below: Sequence[OpenVolume],
-    secret: bytes | None,
+    secret: Secret | None,
 ) -> Operation[None]:
     """Give the volume in `fd` another capacity, or leave it as it was."""
     if now.format == "raw":

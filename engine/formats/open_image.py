@@ -7,12 +7,13 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Self
 
 from volary.engine.errors import Unsupported, VolumeUnreadable
 from volary.engine.formats.secret_file import open_secret
 from volary.engine.image_info import ImageInfo
+from volary.engine.secret import Secret
 
 # What QEMU calls the driver of each format that can be read through it.
 _DRIVERS = {"iso": "raw", "ploop": "parallels"} | {
@@ -44,7 +45,7 @@ class OpenImage:
     capacity: int
     name: str = "image"
     backing: OpenImage | None = None
-    secret: bytes | None = field(default=None, repr=False)
+    secret: Secret | None = None
 
     @classmethod
     def of(
@@ -54,7 +55,7 @@ class OpenImage:
         *,
         name: str = "image",
         backing: OpenImage | None = None,
-        secret: bytes | None = None,
+        secret: Secret | None = None,
     ) -> Self:
         """Return the image whose header says `info`, or refuse what must not be handed to QEMU.
 
@@ -105,9 +106,15 @@ class Arguments:
         self.objects: list[str] = []
         self.fds: list[int] = []
 
-    def file(self, image: OpenImage) -> str:
-        """Return the argument that stands for the image."""
-        argument = "json:" + json.dumps(self._node(image), separators=(",", ":"))
+    def file(self, image: OpenImage, *, keep_space: bool = False) -> str:
+        """Return the argument that stands for the image.
+
+        keep_space: whether what it has on disk stays there when zeros are written to it.
+        """
+        node = self._node(image)
+        if keep_space:
+            node["discard"] = "ignore"
+        argument = "json:" + json.dumps(node, separators=(",", ":"))
         self._names[argument] = image.name
         return argument
 
@@ -118,7 +125,7 @@ class Arguments:
         self._names[path] = name
         return path
 
-    def secret(self, secret: bytes) -> str:
+    def secret(self, secret: Secret) -> str:
         """Return the id of an object that holds a secret."""
         fd = open_secret(secret)
         self._undo.callback(os.close, fd)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Literal
 
 from volary.engine.errors import Unsupported
 from volary.engine.formats.open_image import Arguments, OpenImage
-from volary.engine.formats.qemu_img import limits_for, run
+from volary.engine.formats.qemu_img import allocated, limits_for, run
 from volary.engine.progress import Operation
 
 
@@ -42,9 +41,9 @@ def check(image: OpenImage, *, repair: Literal["leaks", "all"] | None = None) ->
         repairing = [] if repair is None else ["-r", repair]
         arguments = ["--output=json", *repairing, use.file(image)]
         # The reference counts are counted in memory: 2 bytes for a cluster of 512 at the most.
-        allocated = os.fstat(image.fd).st_blocks * 512
-        limits = limits_for(allocated, image)
-        limits = limits._replace(memory=limits.memory + allocated // 256)
+        size = allocated(image.fd)
+        limits = limits_for(size, image)
+        limits = limits._replace(memory=limits.memory + size // 256)
         # qemu-img(1): 2 and 3 are corruptions and leaks that were found and not repaired.
         output = yield from run(use, "check", arguments, limits=limits, accept=(0, 2, 3))
     found = json.loads(output)

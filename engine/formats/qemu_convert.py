@@ -6,21 +6,14 @@ import json
 import os
 import re
 from contextlib import ExitStack
-from typing import Final
 
+from volary.engine.formats.image_size import largest_size, measured_unit
 from volary.engine.formats.open_image import Arguments, OpenImage
-from volary.engine.formats.qemu_img import Taken, limits_for, run
+from volary.engine.formats.qemu_img import Taken, limits_for, run, workload
 from volary.engine.progress import Done, Operation
-from volary.engine.volume_format import DEFAULT_CLUSTER_SIZE
 from volary.engine.volume_spec import VolumeSpec
 
 _PERCENT = re.compile(rb"\(([0-9]{1,3}\.[0-9]{2})/100%\)")
-
-_UNITS: Final = {"vdi": 1 << 20, "vpc": 2 << 20}
-"""Bytes of a block of the formats that have larger ones than 64 KiB."""
-
-_LUKS_HEADER = 2 << 20
-"""Bytes of a LUKS header with its eight key slots, rounded up."""
 
 
 def convert(
@@ -49,14 +42,17 @@ def convert(
 
     with ExitStack() as undo:
         use = Arguments(undo)
-        files = [use.file(source), use.file(target)]
+        # What was allocated was asked for.
+        files = [use.file(source), use.file(target, keep_space=True)]
         # -W: the target's clusters need be in no order. What the default "unsafe" cache mode
         # leaves out are flushes.
         options = ["-p", "-n", "-W", "-O", target.driver]
         # An overlay's zeros have to hide what is below, and zeros on disk decipher to noise.
         if target_is_zero and target.backing is None and target.secret is None:
             options.append("--target-is-zero")
-        limits = limits_for(source.capacity, source, target)
+        # To encipher zeros is work, too, that only the target's length bounds: its space is real.
+        size = source.capacity if target.driver == "luks" else workload(source)
+        limits = limits_for(size, source, target)
         yield from run(use, "convert", [*options, *files], limits=limits, at=at)
     yield Done(source.capacity, source.capacity, taken.now())
     # QEMU writes whole sectors, also the last one of a raw image that ends within it.
@@ -67,15 +63,28 @@ def convert(
 def measure(source: OpenImage, spec: VolumeSpec) -> Operation[int]:
     """Return how many bytes a copy of `source` as the volume `spec` takes on disk, at the most.
 
-    It is the size of a qcow2 with clusters as large as the format's: qemu-img measures no others.
+    All that the chain of `source` holds is counted as it is written: compressed clusters inflated,
+    and one that tables point to many times as often. What the file system needs for itself is
+    included. Reads the tables and no data, and takes nothing.
+
+    spec: its capacity is that of `source`, or larger; without one, that of `source`.
+
+    Raises `ToolMissing`, `ToolFailed`, also when it takes longer than what the chain has on disk
+    lets believe, and `VolumeBusy`.
     """
+    spec = spec.with_capacity(source.capacity)
     if spec.format == "luks":
-        return max(source.capacity, spec.capacity or 0) + _LUKS_HEADER
-    size = spec.cluster_size or _UNITS.get(spec.format, DEFAULT_CLUSTER_SIZE)
+        return largest_size(spec, source.capacity)
+    unit = measured_unit(spec, source.capacity)
+    if unit is None:
+        return largest_size(spec, source.capacity)
     with ExitStack() as undo:
         use = Arguments(undo)
-        options = ["--output=json", "-O", "qcow2", "-o", f"cluster_size={size}", use.file(source)]
-        limits = limits_for(source.capacity, source)
-        output = yield from run(use, "measure", options, limits=limits)
-    required = int(json.loads(output)["required"])
-    return required + (_LUKS_HEADER if spec.encryption is not None else 0)
+        # qemu-img measures no formats but this and raw, of which it tells the capacity. The data
+        # is the same in all; of the tables it tells only how large those of the whole would be.
+        options = ["--output=json", "-O", "qcow2", "-o", f"cluster_size={unit}", use.file(source)]
+        limits = limits_for(workload(source), source)
+        answer = json.loads((yield from run(use, "measure", options, limits=limits)))
+    whole = -(-source.capacity // unit) * unit
+    data = whole - int(answer["fully-allocated"]) + int(answer["required"])
+    return largest_size(spec, max(0, data))

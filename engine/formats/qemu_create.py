@@ -63,8 +63,10 @@ def _create(fd: int, spec: VolumeSpec, backing: OpenImage | None) -> Operation[N
             # -u: what is below is not opened; its name and format are only noted.
             arguments += ["-u", "-b", name, "-F", spec.backing.format or "raw"]
         arguments += [use.path(fd, f"volume {spec.name!r}"), str(spec.capacity)]
+        # Only tables that are there from the start are more work for a larger capacity.
+        limits = limits_for(0 if spec.preallocation == "off" else spec.capacity or 0)
         yield from run(
-            use, "create", arguments, limits=limits_for(0), at=lambda _: Done(taken=taken.now())
+            use, "create", arguments, limits=limits, at=lambda _: Done(taken=taken.now())
         )
 
 
@@ -105,7 +107,7 @@ def _options(spec: VolumeSpec, use: Arguments) -> list[str]:
 
 def _encryption_options(how: Encryption, format_: str, use: Arguments) -> dict[str, Any]:
     wanted = {
-        "key-secret": use.secret(how.passphrase),
+        "key-secret": use.secret(how.secret),
         "cipher-alg": how.cipher,
         "cipher-mode": how.mode,
         "hash-alg": how.hash,

@@ -10,7 +10,7 @@ from volary.engine.errors import InvalidSpec, ToolMissing, Unsupported, VolumeBu
 from volary.engine.formats.fill_holes import fill_holes
 from volary.engine.formats.open_image import Arguments, OpenImage
 from volary.engine.formats.qemu_check import check
-from volary.engine.formats.qemu_img import Taken, limits_for, run
+from volary.engine.formats.qemu_img import Taken, limits_for, run, workload
 from volary.engine.progress import Done, Operation
 from volary.engine.volume_spec import Preallocation
 
@@ -125,7 +125,8 @@ def _check_resize(
 
 def _resize(image: OpenImage, capacity: int, how: str) -> Operation[None]:
     taken = Taken(image.fd)
-    limits = limits_for(max(image.capacity, capacity), image)
+    # What it grows by is the caller's word, and not the header's.
+    limits = limits_for(workload(image) + max(0, capacity - image.capacity), image)
     with ExitStack() as undo:
         use = Arguments(undo)
         sectors = -(-capacity // 512)

@@ -60,6 +60,7 @@ from volary.engine.image_info import BackingFile, ImageInfo
 from volary.engine.pool_info import PoolInfo, PoolState
 from volary.engine.pool_spec import PoolSpec
 from volary.engine.progress import Progress
+from volary.engine.secret import Secret
 from volary.engine.settings import Settings
 from volary.engine.size import format_size, parse_size
 from volary.engine.volume_info import VolumeInfo
@@ -102,6 +103,7 @@ __all__ = [
     "PoolState",
     "Progress",
     "ReadOnly",
+    "Secret",
     "Settings",
     "StateDirectoryBusy",
     "StorageFailed",

@@ -39,10 +39,10 @@ def refused(volume: volary.Volume, why: str) -> None:
     assert problem is not None
     assert why in problem
     before = sorted(os.listdir(volume.pool.target))
-    with pytest.raises(volary.VolaryError):
-        volume.pool.clone_volume(volume, VolumeSpec("clone"))
-    with pytest.raises(volary.VolaryError):
-        volume.resize(4 * MIB)
+    with pytest.raises(volary.VolaryError, match=r"^((?!trust_backing).)*$"):
+        volume.pool.clone_volume(volume, VolumeSpec("clone"), trust_backing=True)
+    with pytest.raises(volary.VolaryError, match=r"^((?!trust_backing).)*$"):
+        volume.resize(4 * MIB, trust_backing=True)
     assert sorted(os.listdir(volume.pool.target)) == before
     volume.upload([])  # nobody holds it
 
@@ -101,7 +101,19 @@ def test_a_chain_is_followed_so_far_and_no_further(pool: volary.Pool, target: Pa
     assert len(deepest) == 200
     assert deepest[-1].problem is None
     assert len(pool.volume("v200").chain()) == 201
-    refused(pool.volume("v200"), "more than 200 images")
+    assert str(pool.volume("v200").chain()[-1].problem) == "the chain has more than 200 images"
+
+
+def test_fewer_images_are_read_together_than_are_looked_at(
+    pool: volary.Pool, target: Path
+) -> None:
+    put_qcow2(target / "v0")
+    for number in range(1, 33):
+        put_qcow2(target / f"v{number}", BackingFile(f"v{number - 1}", "qcow2"))
+    pool.refresh()
+    assert pool.volume("v32").chain()[-1].problem is None
+    with pytest.raises(volary.VolumeUnreadable, match="more than 32 images"):
+        pool.clone_volume(pool.volume("v32"), VolumeSpec("clone"), trust_backing=True)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from tests.system.small_extents import EXTENT, small_extents
 
 import volary
 from volary import ASYNC, Hole, VolumeSpec
+from volary.engine.actors.worker_actor import WorkerActor
 
 SIZE = 16 * EXTENT
 OLD = b"o" * SIZE
@@ -138,24 +139,25 @@ def test_the_file_of_an_image_grows_with_what_is_uploaded(
 
 
 def test_an_upload_is_recognised_though_its_pool_crashes_at_its_end(
-    volume: volary.Volume, tmp_path: Path
+    volume: volary.Volume, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image = qcow2_image(tmp_path)
     volume.resize(len(image), volary.VolumeResize.SHRINK)
-    told = []
+    finish = WorkerActor._finish
 
-    def crash_at_the_end(progress: volary.Progress) -> None:
-        told.append(progress.done)
-        if told[-2:] == [len(image)] * 2:  # the last extent's word, and that of the end
-            actor = volume.pool.ref._actor
-            assert actor is not None
-            actor.tell(object())  # which it does not know
-            actor.actor_stopped.wait(20)
+    def crash_first(worker: WorkerActor, result: object) -> None:
+        actor = volume.pool.ref._actor
+        assert actor is not None
+        actor.tell(object())  # which it does not know
+        actor.actor_stopped.wait(20)
+        finish(worker, result)
 
+    monkeypatch.setattr(WorkerActor, "_finish", crash_first)
     path = tmp_path / "image"
     path.write_bytes(image)
-    job = volume.upload(path, ASYNC, on_progress=crash_at_the_end)
+    job = volume.upload(path, ASYNC)
     assert job.exception(20) is None
+    monkeypatch.undo()
     wait_for_restart(volume.pool, job.id)
     assert contents(volume) == image
     assert [info.format for info in volume.pool.volume_infos()] == ["qcow2"]

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from pathlib import PurePath
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -112,6 +112,10 @@ def test_a_spec_does_not_change() -> None:
         ("qed", {"backing": "b" * 1024}, "the backing file's name has 1024 bytes, and the"),
         ("qcow2", {"backing_format": "raw"}, "a backing format, 'raw', without a backing file"),
         ("qcow2", {"backing": "b", "backing_format": "x"}, "unknown backing format 'x'; known: "),
+        ("qcow2", {"backing": "b", "backing_format": []}, r"unknown backing format \[\]; known: "),
+        ("qcow2", {"backing": BackingFile("b", cast("str", {}))}, "unknown backing format {}; k"),
+        (["qcow2"], {}, r"unknown format \['qcow2'\]; known: raw, qcow2"),
+        (None, {}, "unknown format None; known: "),
         (
             "qcow2",
             {"backing": BackingFile("b", "raw"), "backing_format": "qed"},
@@ -126,7 +130,7 @@ def test_a_spec_does_not_change() -> None:
     ],
 )
 def test_what_a_format_cannot_be_is_refused_with_the_reason(
-    format_: str, options: dict[str, Any], reason: str
+    format_: Any, options: dict[str, Any], reason: str
 ) -> None:
     with pytest.raises(InvalidSpec, match=f"volume 'a': {reason}"):
         VolumeSpec("a", capacity=MIB, format=format_, **options)

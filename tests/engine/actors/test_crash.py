@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import volary
-from volary.engine.backends.directory import OpenDirectory
+from volary.engine.backends.open_directory import OpenDirectory
 from volary.engine.pool_info import Space
 
 MIB = 1 << 20

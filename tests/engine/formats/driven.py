@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from volary.engine.progress import Done, Operation, Sync, go_on
+from volary.engine.progress import Done, Need, Operation, Sync, go_on
 
 T = TypeVar("T")
 
@@ -16,6 +16,8 @@ def driven(work: Operation[T], told: list[Done] | None = None) -> T:
         while True:
             if isinstance(said, Sync):
                 said = go_on(work, said.perform())
+            elif isinstance(said, Need):
+                said = go_on(work, None)
             else:
                 if told is not None:
                     told.append(said)

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from volary.engine.formats.open_image import OpenImage
+from volary.engine.secret import Secret
 
 MIB = 1 << 20
 
@@ -99,6 +100,6 @@ def opened(
     """Open an image."""
     fd = os.open(path, flags, 0o600)
     try:
-        yield OpenImage(fd, format_, capacity, path.name, backing, secret)
+        yield OpenImage(fd, format_, capacity, path.name, backing, Secret.of(secret))
     finally:
         os.close(fd)

@@ -1,14 +1,15 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
+import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import psutil
 import pytest
@@ -25,11 +26,14 @@ from tests.engine.formats.qemu_images import (
     qemu_io,
 )
 
+from volary.engine.encryption import Encryption
 from volary.engine.errors import ToolFailed, VolumeBusy
+from volary.engine.formats import qcow2, qemu_create, raw
 from volary.engine.formats.open_image import OpenImage
 from volary.engine.formats.qemu_convert import convert, measure
+from volary.engine.formats.qemu_img import limits_for, workload
 from volary.engine.formats.qemu_resize import finish
-from volary.engine.progress import Done
+from volary.engine.progress import Done, Operation
 from volary.engine.volume_spec import VolumeSpec
 
 
@@ -80,6 +84,18 @@ def test_an_encrypted_copy_reads_the_same_and_shows_nothing(
         finish(convert(copy, back))
     assert (tmp_path / "back").read_bytes() == source.read_bytes()
     assert b"\1" * 512 not in (tmp_path / "copy").read_bytes()
+
+
+def test_a_copy_leaves_allocated_what_was_allocated(tmp_path: Path, source: Path) -> None:
+    an_encrypted_qcow2(tmp_path / "copy")
+    with (
+        opened(source, "raw", 8 * MIB) as first,
+        opened(tmp_path / "copy", "qcow2", 8 * MIB, secret=SECRET) as copy,
+    ):
+        os.posix_fallocate(copy.fd, 0, os.fstat(copy.fd).st_size)
+        before = os.fstat(copy.fd).st_blocks
+        finish(convert(first, copy))
+        assert os.fstat(copy.fd).st_blocks >= before
 
 
 def test_a_wrong_secret_is_told_with_the_name_of_the_image(tmp_path: Path, source: Path) -> None:
@@ -270,29 +286,154 @@ def test_a_header_that_asks_for_too_much_memory_is_told_as_such(tmp_path: Path) 
         finish(convert(bomb, copy))
 
 
-@pytest.mark.parametrize("format_", ["raw", "qcow2", "qed", "vmdk", "vdi", "vpc"])
-def test_a_copy_takes_no_more_than_was_measured(
-    tmp_path: Path, source: Path, format_: str
+@pytest.fixture(scope="module")
+def scattered(tmp_path_factory: pytest.TempPathFactory, need_tool: NeedTool) -> Path:
+    """A raw image of 1 GiB with a block of data in each second MiB, and some MiB in one piece."""
+    need_tool("qemu-img", "qemu-utils")
+    runs = ((offset * MIB, 4096, 5) for offset in range(64, 1024, 2))
+    path = tmp_path_factory.mktemp("scattered") / "source"
+    return a_raw(path, 1024 * MIB, (0, 16 * MIB, 3), *runs)
+
+
+def made(fd: int, spec: VolumeSpec) -> Operation[object]:
+    """Make an empty file the image that `spec` asks for."""
+    if spec.format == "raw":
+        size = spec.capacity or 0
+        return raw.create(fd, capacity=size, allocation=spec.allocation, preallocation="falloc")
+    if spec.format == "qcow2" and spec.encryption is None:
+        return qcow2.create(fd, spec)
+    return qemu_create.create(fd, spec)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"format": "raw"},
+        {"format": "raw", "allocation": 32 * MIB},
+        *({"format": format_} for format_ in ("qcow2", "qed", "vmdk", "vdi", "vpc")),
+        {"format": "qcow2", "compat": "0.10", "cluster_size": 2 * MIB},
+        {"format": "qcow2", "cluster_size": 512},
+        {"format": "qcow2", "cluster_size": 16384, "extended_l2": True},
+        {"format": "qcow2", "preallocation": "metadata", "cluster_size": 4096},
+        {"format": "qcow2", "preallocation": "falloc"},
+        {"format": "qed", "cluster_size": 4096},
+        {"format": "qcow2", "encryption": Encryption(SECRET)},
+    ],
+    ids=lambda options: (
+        "-".join(map(str, options.values())) if "encryption" not in options else "encrypted"
+    ),
+)
+def test_a_copy_takes_what_was_measured_at_the_most_and_not_much_less(
+    tmp_path: Path, scattered: Path, options: dict[str, Any]
 ) -> None:
-    if format_ == "raw":
-        a_raw(tmp_path / "copy", 8 * MIB)
-    else:
-        qemu_img("create", "-q", "-f", format_, tmp_path / "copy", 16 * MIB)
+    spec = VolumeSpec("copy", capacity=1536 * MIB, **options)
     with (
-        opened(source, "raw", 8 * MIB) as first,
-        opened(tmp_path / "copy", format_, 16 * MIB) as copy,
+        opened(scattered, "raw", 1024 * MIB) as first,
+        opened(tmp_path / "copy", spec.format, 1536 * MIB) as file,
     ):
-        measured = finish(measure(first, VolumeSpec("copy", format=format_)))
+        measured = finish(measure(first, spec))
+        finish(made(file.fd, spec))
+        secret = spec.encryption.secret if spec.encryption is not None else None
+        copy = OpenImage(file.fd, spec.format, 1536 * MIB, secret=secret)
         finish(convert(first, copy))
-        assert os.fstat(copy.fd).st_blocks * 512 <= measured
+        taken = os.fstat(copy.fd).st_blocks * 512
+    # What a unit of allocation holds beside its data is a hole, or is not.
+    unit = {"vdi": MIB, "vpc": 2 * MIB}.get(spec.format, spec.cluster_size or 65536)
+    slack = 481 * max(unit, 4096) + spec.allocation + 4 * MIB
+    if unit == 512:  # as if each cluster had a table of its own
+        slack += taken
+    assert taken <= measured <= taken + slack
+
+
+def test_a_copy_as_luks_takes_all_of_its_capacity(tmp_path: Path) -> None:
+    spec = VolumeSpec("copy", capacity=8 * MIB, format="luks", encryption=Encryption(SECRET))
+    with (
+        opened(a_raw(tmp_path / "source", 7 * MIB), "raw", 7 * MIB) as first,
+        opened(a_luks(tmp_path / "copy"), "luks", 8 * MIB, secret=SECRET) as copy,
+    ):
+        measured = finish(measure(first, spec))
+        finish(convert(first, copy))
+        assert 7 * MIB < os.fstat(copy.fd).st_blocks * 512 <= measured < 11 * MIB
 
 
 def test_a_measured_copy_counts_what_its_chain_holds(tmp_path: Path, source: Path) -> None:
-    qemu_img("create", "-q", "-f", "qcow2", "-b", source, "-F", "raw", tmp_path / "top")
+    top = tmp_path / "top"
+    qemu_img("create", "-q", "-f", "qcow2", "-b", source, "-F", "raw", top)
+    qemu_io(top, "qcow2", "write 3M 1M", "write -z 0 512k")
     with (
         opened(source, "raw", 8 * MIB) as below,
-        opened(tmp_path / "top", "qcow2", 8 * MIB, backing=below) as top,
+        opened(top, "qcow2", 8 * MIB, backing=below) as overlay,
     ):
-        assert finish(measure(top, VolumeSpec("copy", format="qcow2"))) > MIB
-    said = json.loads(qemu_img("measure", "-O", "qcow2", "--output=json", tmp_path / "top"))
-    assert said["required"] > MIB
+        measured = finish(measure(overlay, VolumeSpec("copy")))
+    # Of its own 1 MiB, below half a MiB, one MiB of zeros on disk, and one cluster.
+    assert 2.5 * MIB + 65536 <= measured < 2.75 * MIB
+
+
+def test_compressed_clusters_are_measured_as_they_are_written(tmp_path: Path) -> None:
+    a_raw(tmp_path / "source", 64 * MIB, (0, 32 * MIB, 7))
+    packed = tmp_path / "packed"
+    qemu_img("convert", "-c", "-f", "raw", "-O", "qcow2", tmp_path / "source", packed)
+    a_raw(tmp_path / "copy", 64 * MIB)
+    with (
+        opened(packed, "qcow2", 64 * MIB) as first,
+        opened(tmp_path / "copy", "raw", 64 * MIB) as copy,
+    ):
+        assert os.fstat(first.fd).st_blocks * 512 < MIB
+        measured = finish(measure(first, VolumeSpec("copy")))
+        finish(convert(first, copy))
+        assert 32 * MIB <= os.fstat(copy.fd).st_blocks * 512 <= measured < 33 * MIB
+
+
+def test_a_source_larger_than_a_qcow2_of_such_clusters_is_measured(tmp_path: Path) -> None:
+    capacity = 3 << 50  # and 64 KiB each reach 2 PiB
+    options = ("-f", "qcow2", "-o", "cluster_size=2M")
+    qemu_img("create", "-q", *options, tmp_path / "source", capacity)
+    with opened(tmp_path / "source", "qcow2", capacity) as first:
+        assert finish(measure(first, VolumeSpec("copy"))) < MIB
+
+
+def a_bomb(path: Path, capacity: int, *, cluster: int = 65536) -> Path:
+    """Make a small qcow2 each of whose clusters is the same one."""
+    entries = cluster // 8
+    tables = capacity // (entries * cluster)
+    content = bytearray(5 * cluster)  # header, reference counts' table and block, L2 table, data
+    fields = (cluster.bit_length() - 1, capacity, 0, tables, 5 * cluster, cluster, 1, 0, 0)
+    struct.pack_into(">4sIQIIQIIQQIIQ", content, 0, b"QFI\xfb", 3, 0, 0, *fields)
+    struct.pack_into(">QQQII", content, 72, 0, 0, 0, 4, 104)
+    struct.pack_into(">Q", content, cluster, 2 * cluster)
+    content[3 * cluster : 4 * cluster] = struct.pack(">Q", 4 * cluster) * entries
+    content[4 * cluster :] = b"\xaa" * cluster
+    path.write_bytes(content + struct.pack(">Q", 3 * cluster) * tables)
+    return path
+
+
+def test_one_cluster_for_all_is_measured_as_often_as_it_is_written(tmp_path: Path) -> None:
+    path = a_bomb(tmp_path / "bomb", 1 << 40)
+    assert path.stat().st_size < 400 << 10
+    with opened(path, "qcow2", 1 << 40) as bomb:
+        measured = finish(measure(bomb, VolumeSpec("copy", format="vdi")))  # the fastest: 0.3 s
+    assert 1 << 40 <= measured < (1 << 40) + (1 << 30)
+
+
+def test_a_small_file_with_a_large_capacity_gets_the_time_of_a_small_one(tmp_path: Path) -> None:
+    path = a_bomb(tmp_path / "bomb", 1 << 40)
+    data = a_raw(tmp_path / "data", 1 << 40, (0, 16 * MIB, 1))
+    with opened(path, "qcow2", 1 << 40) as bomb, opened(data, "raw", 1 << 40) as large:
+        assert workload(bomb) == 1 << 30
+        assert limits_for(workload(bomb), bomb).cpu == 150
+        # 4 GiB could be compressed into so much: also in a chain.
+        top = OpenImage(bomb.fd, "qcow2", 1 << 40, backing=large)
+        assert 4 << 30 <= workload(large) < workload(top) < 5 << 30
+
+
+def test_measuring_ends_when_it_takes_longer_than_the_file_lets_believe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("volary.engine.formats.qemu_img._CPU_SECONDS", 1)
+    monkeypatch.setattr("volary.engine.formats.qemu_img._CPU_SECONDS_A_GIB", 0)
+    path = a_bomb(tmp_path / "bomb", 1 << 40, cluster=16384)
+    with (
+        opened(path, "qcow2", 1 << 40) as bomb,
+        pytest.raises(ToolFailed, match="stopped after 1 seconds of CPU time; is its input sound"),
+    ):
+        finish(measure(bomb, VolumeSpec("copy", format="raw")))

@@ -153,8 +153,8 @@ def test_an_encrypted_qcow2_has_its_other_options(tmp_path: Path) -> None:
 
 
 def test_an_encryption_that_qemu_does_not_know_is_told_in_its_words(tmp_path: Path) -> None:
-    how = Encryption(PASSWORD, cipher="rot-13,iter-time=10")
-    with pytest.raises(ToolFailed, match=r"^qemu-img create: .*'rot-13,iter-time=10'"):
+    how = Encryption(PASSWORD, cipher="rot-13")
+    with pytest.raises(ToolFailed, match=r"^qemu-img create: .*'rot-13'"):
         made(tmp_path / "x", VolumeSpec("x", capacity=MIB, format="luks", encryption=how))
 
 
