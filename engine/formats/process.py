@@ -58,6 +58,10 @@ class Limits(NamedTuple):
 
 _PRLIMIT = Tool("prlimit", "util-linux")
 
+_AT_OUR_WORD = ("/bin/sh", "-c", 'read -r _ && exec "$@" </dev/null', "sh")
+"""Begins when a line comes, and ends when none can come any more: what is started otherwise would
+live on if this process were killed before it could see to that."""
+
 
 def run(
     tool: Tool,
@@ -103,9 +107,9 @@ class _Child:
         undo.callback(os.close, our_end)
         try:
             # A session of its own keeps a terminal's Ctrl-C away from it.
-            child = self._child = subprocess.Popen(  # noqa: S603 - a list, and no shell
-                command,
-                stdin=subprocess.DEVNULL,
+            child = self._child = subprocess.Popen(  # noqa: S603 - a list; the shell's text is ours
+                [*_AT_OUR_WORD, *command],
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 bufsize=0,
@@ -114,12 +118,14 @@ class _Child:
                 cwd="/",
                 env=_ENVIRONMENT,
             )
-            for pipe in (child.stdout, child.stderr):
+            for pipe in (child.stdin, child.stdout, child.stderr):
                 undo.callback(_given(pipe).close)
             self._pidfd = _open_pid(child)
             undo.callback(os.close, self._pidfd)
             undo.callback(self._kill)
             _die_with_us(lifeline, child.pid)
+            with suppress(BrokenPipeError):  # it has ended already
+                os.write(_given(child.stdin).fileno(), b"\n")
         finally:
             os.close(lifeline)
         self._poll = select.poll()
