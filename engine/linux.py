@@ -20,6 +20,22 @@ _PUNCH_HOLE = 0x2
 _FICLONE = 0x40049409
 """ioctl_ficlone(2), from linux/fs.h: _IOW(0x94, 9, int), as every common machine has it."""
 
+_WAIT_BEFORE, _WRITE, _WAIT_AFTER = 1, 2, 4
+"""Flags of sync_file_range(2), from linux/fs.h."""
+
+# It holds the interpreter's lock meanwhile: for calls that only change an inode in memory, which
+# take less time than another thread takes to let go of the lock again.
+_quick_libc = ctypes.PyDLL(None, use_errno=True)
+_quick_libc.fsetxattr.argtypes = [
+    ctypes.c_int,
+    ctypes.c_char_p,
+    ctypes.c_char_p,
+    ctypes.c_size_t,
+    ctypes.c_int,
+]
+_quick_libc.fsetxattr.restype = ctypes.c_int
+_libc.sync_file_range.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
+_libc.sync_file_range.restype = ctypes.c_int
 _libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
 _libc.fallocate.restype = ctypes.c_int
 
@@ -43,6 +59,32 @@ def punch_hole(fd: int, offset: int, length: int) -> None:
 
 def _fallocate(fd: int, mode: int, offset: int, length: int) -> None:
     while _libc.fallocate(fd, mode, offset, length) != 0:
+        number = ctypes.get_errno()
+        if number != errno.EINTR:
+            raise OSError(number, os.strerror(number))
+
+
+def set_attribute(fd: int, name: bytes, value: bytes) -> None:
+    """Set an extended attribute of a file: fsetxattr(2), without letting other threads run."""
+    if _quick_libc.fsetxattr(fd, name, value, len(value), 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def start_writing(fd: int) -> None:
+    """Have the kernel begin to write what it holds of the file: sync_file_range(2)."""
+    _sync_file_range(fd, _WRITE)
+
+
+def finish_writing(fd: int) -> None:
+    """Wait until all that was written to the file is on the device, in its cache at least: the
+    file's own metadata, such as where its blocks are, is not: sync_file_range(2).
+    """
+    _sync_file_range(fd, _WAIT_BEFORE | _WRITE | _WAIT_AFTER)
+
+
+def _sync_file_range(fd: int, flags: int) -> None:
+    while _libc.sync_file_range(fd, 0, 0, flags) != 0:
         number = ctypes.get_errno()
         if number != errno.EINTR:
             raise OSError(number, os.strerror(number))

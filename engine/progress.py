@@ -8,6 +8,8 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias, TypeVar
 
+from volary.engine.linux import finish_writing
+
 T = TypeVar("T")
 
 
@@ -37,6 +39,23 @@ class Sync(NamedTuple):
         """Sync, and return what went wrong."""
         try:
             os.fsync(self.fd)
+        except OSError as error:
+            return error
+        return None
+
+
+class WriteOut(Sync):
+    """What an operation says before it goes on only when what was written to `fd` is on the
+    device, in whose cache it may be: a later `Sync` of another descriptor puts it on disk, with
+    the metadata that it needs, where the file system keeps that order.
+    """
+
+    __slots__ = ()
+
+    def perform(self) -> OSError | None:
+        """Wait for it, and return what went wrong."""
+        try:
+            finish_writing(self.fd)
         except OSError as error:
             return error
         return None

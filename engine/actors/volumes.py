@@ -171,11 +171,12 @@ class Volumes:
 
     def _create(self, active: ActivePool, message: m.CreateVolume) -> None:
         create = partial(active.create_volume, message.spec)
+        below = message.below
         self._make(
             active,
             message.job,
             message.spec,
-            partial(with_opened, message.below, create),
+            partial(with_opened, below, create) if below else create,
             needed=active.needed(message.spec),
             quick=active.is_quick(message.spec),
         )

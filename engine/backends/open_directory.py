@@ -23,13 +23,13 @@ from volary.engine.errors import (
 from volary.engine.file_system import NameSync, shares_blocks
 from volary.engine.formats import qcow2, raw_wipe
 from volary.engine.formats.raw_transfer import Source
-from volary.engine.linux import set_no_copy_on_write
+from volary.engine.linux import set_no_copy_on_write, start_writing
 from volary.engine.log import log
 from volary.engine.mode import same_if_none
 from volary.engine.names import name_problem
 from volary.engine.pool_info import Space
 from volary.engine.pool_spec import PoolSpec
-from volary.engine.progress import Done, Operation, Sync
+from volary.engine.progress import Done, Operation, Sync, WriteOut
 from volary.engine.secret import Secret
 from volary.engine.volume_info import VolumeInfo
 from volary.engine.volume_spec import VolumeSpec
@@ -259,9 +259,8 @@ class OpenDirectory(ActivePool):
                     # that another thread's Python code waits for costs a sparse creation 5 %.
                     capacity = volume_file.capacity_of(spec)
                     return VolumeInfo(spec.name, capacity, 0, capacity)
-                known = "raw" if spec.format == "raw" else None
-                info = volume_file.describe(spec.name, file.fd, format=known)
-                return replace(info, trusted=spec.backing is not None)
+                info = volume_file.describe_new(spec, file.fd)
+                return info if spec.backing is None else replace(info, trusted=True)
         except FileExistsError:
             raise VolumeExists(
                 f"{self._volume(spec.name)} exists: a file of that name is in {self.spec.target}; "
@@ -279,11 +278,16 @@ class OpenDirectory(ActivePool):
     def _publish(self, file: NewFile, name: str, *, written: bool) -> Operation[None]:
         """Give the file its name so that both outlive a crash when this returns.
 
-        Content is synced before the name is given, so that a crash between the two leaves no
-        name whose content is lost. An image that nothing was written to has only its size and
+        Content is on disk before the name, so that a crash between the two leaves no name whose
+        content is lost: where a journal orders the rest, it is enough that the device has it, as
+        the name's sync flushes that. An image that nothing was written to has only its size and
         its reserved extents to lose: they are the inode's, and on disk no later than its link.
         """
-        if written or self._name_sync is NameSync.NEITHER:
+        if self._name_sync is NameSync.DIRECTORY:
+            if written:
+                start_writing(file.fd)
+                yield WriteOut(file.fd)
+        elif written or self._name_sync is NameSync.NEITHER:
             yield Sync(file.fd)
         file.publish(name)
         try:

@@ -12,8 +12,9 @@ from __future__ import annotations
 import os
 
 from volary.engine.backends.attributes import NO_ATTRIBUTES
+from volary.engine.linux import set_attribute
 
-_NAME = "user.volary.raw"
+_NAME = b"user.volary.raw"
 
 
 def mark(fd: int, *sizes: int) -> None:
@@ -21,7 +22,7 @@ def mark(fd: int, *sizes: int) -> None:
     while it goes from one to the other, which a crash may interrupt.
     """
     try:
-        os.setxattr(fd, _NAME, b" ".join(b"%d" % size for size in sizes))
+        set_attribute(fd, _NAME, b" ".join([b"%d" % size for size in sizes]))
     except OSError as error:
         if error.errno not in NO_ATTRIBUTES:
             raise

@@ -102,6 +102,16 @@ def describe(
     return replace(info, trusted=trusted or backing_mark.is_marked(fd, backing))
 
 
+def describe_new(spec: VolumeSpec, fd: int) -> VolumeInfo:
+    """Describe a volume that was just made in an open file.
+
+    What we wrote ourselves is not read: the kernel would read ahead, into as much memory.
+    """
+    if spec.format == "qcow2" and spec.encryption is None:
+        return _info(spec.name, os.fstat(fd), qcow2.describe(spec))
+    return describe(spec.name, fd, format="raw" if spec.format == "raw" else None)
+
+
 def unreadable(name: str, answer: os.stat_result, error: OSError) -> VolumeInfo:
     """Return what can be told of a file that cannot be opened or read."""
     reason = f"it cannot be read: {os.strerror(error.errno or 0)}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from contextlib import suppress
 from struct import Struct
 from typing import Any
 
@@ -46,7 +48,7 @@ class Probe:
         self._fd = fd
         self.size = size
         self.name = name
-        self.head = os.pread(fd, HEAD, 0)
+        self.head = _head(fd, size)
         self.taken = len(self.head)
 
     def read(self, offset: int, length: int) -> bytes:
@@ -91,6 +93,23 @@ class Probe:
         if len(name) < length:
             raise BadHeader(f"{what} at {offset} goes beyond the end of the file")
         return decode_name(name, what)
+
+
+def _head(fd: int, size: int) -> bytes:
+    """Return the first `HEAD` bytes.
+
+    Of a file that begins with a hole, as most raw images do, nothing is read. Of others no more
+    than that is: the kernel would read ahead hundreds of KiB of each file of a pool.
+    """
+    try:
+        if os.lseek(fd, 0, os.SEEK_DATA) >= HEAD:
+            return bytes(min(size, HEAD))
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # no data at all: lseek(2)
+            return bytes(min(size, HEAD))
+    with suppress(OSError):  # it is advice
+        os.posix_fadvise(fd, 0, HEAD, os.POSIX_FADV_RANDOM)
+    return os.pread(fd, HEAD, 0)
 
 
 def decode_name(name: bytes, what: str) -> str:

@@ -135,6 +135,22 @@ def test_a_volume_whose_creation_has_returned_survives(
         assert zeros(images / "a.raw")
 
 
+@pytest.mark.parametrize("preallocation", ["off", "metadata", "full"])
+def test_what_is_in_a_volume_whose_creation_has_returned_survives(
+    disk: Disk, preallocation: Literal["off", "metadata", "full"]
+) -> None:
+    with opened(disk) as pool:
+        pool.create_volume(
+            VolumeSpec("a.qcow2", capacity=SIZE, format="qcow2", preallocation=preallocation)
+        )
+        disk.cut_power()
+        content = (disk.images / "a.qcow2").read_bytes()
+    with disk.booted() as images:
+        assert names(images) == ["a.qcow2"]
+        assert (images / "a.qcow2").read_bytes() == content
+        assert content.startswith(b"QFI\xfb")
+
+
 def test_every_one_of_many_volumes_created_at_once_survives(disk: Disk) -> None:
     with opened(disk) as pool:
         jobs = [

@@ -14,6 +14,8 @@ from tests.system.qcow2_grid import Case, cases, make_bases, pairwise, refused, 
 from volary.engine.encryption import Encryption
 from volary.engine.errors import InvalidSpec
 from volary.engine.formats import qcow2
+from volary.engine.formats.probe import Probe
+from volary.engine.formats.recognise import recognise
 from volary.engine.progress import Done
 from volary.engine.volume_spec import VolumeSpec
 
@@ -123,6 +125,24 @@ def test_an_encrypted_image_is_not_made_in_the_clear(fd: int) -> None:
     with pytest.raises(InvalidSpec, match="volume 'a': encrypted"):
         steps_of(fd, spec(MIB, encryption=Encryption("secret")))
     assert os.fstat(fd).st_size == 0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"capacity": 0},
+        {"capacity": MIB + 1, "preallocation": "metadata"},
+        {"compat": "0.10", "cluster_size": 512},
+        {"lazy_refcounts": True, "cluster_size": 2 * MIB},
+        {"extended_l2": True, "backing": "base.raw", "backing_format": "raw"},
+        {"backing": "json:{}"},
+    ],
+)
+def test_it_is_described_as_its_header_says(fd: int, options: dict[str, Any]) -> None:
+    wanted = spec(**({"capacity": MIB} | options))
+    steps_of(fd, wanted)
+    assert qcow2.describe(wanted) == recognise(Probe(fd, os.fstat(fd).st_size))
 
 
 @pytest.mark.parametrize("way", ["metadata", "falloc", "full"])
