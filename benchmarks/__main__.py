@@ -9,19 +9,25 @@ import tempfile
 from benchmarks import (
     allocation,
     cancel,
+    clone,
     creation_rate,
     extent_size,
     lookup,
     many_pools,
+    qcow2_rate,
+    reflink,
 )
 from benchmarks.runner import Scenario, run_all
 
 SCENARIOS: dict[str, Scenario] = {
     # Creation first: its files are deleted last, and nothing was deleted before them.
     "creation_rate": creation_rate.run,
+    "qcow2_rate": qcow2_rate.run,
     "lookup": lookup.run,
     "allocation": allocation.run,
     "extent_size": extent_size.run,
+    "clone": clone.run,
+    "reflink": reflink.run,
     "cancel": cancel.run,
     "many_pools": many_pools.run,
 }
@@ -43,7 +49,7 @@ def main() -> int:
         "everything is kept in a new directory in it, and removed at the end (default: .)",
     )
     parser.add_argument(
-        "--quick", action="store_true", help="small sizes and few rounds: under a minute"
+        "--quick", action="store_true", help="small sizes and few rounds: about a minute"
     )
     parser.add_argument("--json", metavar="FILE", help="write the figures to FILE, too")
     options = parser.parse_args()

@@ -7,27 +7,34 @@ import mmap
 import os
 import subprocess
 import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from volary.engine.file_system import NameSync, name_sync
 from volary.engine.linux import fallocate
 
 _HUGE_PAGE = 2 << 20
-_CALLS = ("open", "ftruncate", "link", "fsync", "fstat", "close")
-
 Buffer: TypeAlias = mmap.mmap
 
+Pieces: TypeAlias = Sequence[tuple[int, bytes]]
+"""What is written to a file, and where."""
 
-def create_sparse(directory: str, count: int, capacity: int) -> float:
-    """Create `count` sparse files, each one durable; return the seconds it took."""
+
+def create(directory: str, count: int, size: int, pieces: Pieces = ()) -> float:
+    """Create `count` files of `size` bytes, each one durable; return the seconds it took.
+
+    What is written to a file is on disk before its name is.
+    """
     dir_fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         began = time.perf_counter()
         for number in range(count):
             fd = open_unnamed(dir_fd)
-            os.ftruncate(fd, capacity)
+            os.ftruncate(fd, size)
+            if pieces:
+                for offset, piece in pieces:
+                    os.pwrite(fd, piece, offset)
+                os.fsync(fd)
             give_name(fd, dir_fd, f"v{number}")
             os.fsync(fd)
             os.fstat(fd)
@@ -37,30 +44,42 @@ def create_sparse(directory: str, count: int, capacity: int) -> float:
         os.close(dir_fd)
 
 
-def time_each_call(directory: str, count: int, capacity: int) -> dict[str, list[float]]:
-    """Create as `create_sparse` does, and return the seconds that each of the calls took."""
-    taken: dict[str, list[float]] = {name: [] for name in _CALLS}
+def time_each_call(
+    directory: str, count: int, size: int, pieces: Pieces = ()
+) -> dict[str, list[float]]:
+    """Create as `create` does, and return the seconds that each of the calls took."""
     dir_fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     fd = -1
+    name = ""
 
     def open_it() -> None:
         nonlocal fd
         fd = open_unnamed(dir_fd)
 
+    def write() -> None:
+        for offset, piece in pieces:
+            os.pwrite(fd, piece, offset)
+
+    calls: dict[str, Callable[[], object]] = {
+        "open": open_it,
+        "ftruncate": lambda: os.ftruncate(fd, size),
+        "pwrite, all": write,
+        "fsync before the link": lambda: os.fsync(fd),
+        "link": lambda: give_name(fd, dir_fd, name),
+        "fsync": lambda: os.fsync(fd),
+        "fstat": lambda: os.fstat(fd),
+        "close": lambda: os.close(fd),
+    }
+    if not pieces:
+        del calls["pwrite, all"], calls["fsync before the link"]
+    taken: dict[str, list[float]] = {name: [] for name in calls}
     try:
         for number in range(count):
-            calls: tuple[Callable[[], object], ...] = (
-                open_it,
-                lambda: os.ftruncate(fd, capacity),
-                partial(lambda name: give_name(fd, dir_fd, name), f"v{number}"),
-                lambda: os.fsync(fd),
-                lambda: os.fstat(fd),
-                lambda: os.close(fd),
-            )
-            for name, call in zip(_CALLS, calls, strict=True):
+            name = f"v{number}"
+            for what, call in calls.items():
                 began = time.perf_counter()
                 call()
-                taken[name].append(time.perf_counter() - began)
+                taken[what].append(time.perf_counter() - began)
     finally:
         os.close(dir_fd)
     return taken
@@ -81,6 +100,16 @@ def give_name(fd: int, dir_fd: int, name: str) -> None:
 def sync_name(fd: int, dir_fd: int) -> None:
     """Sync what puts a new name on disk: which descriptor's that is, the file system decides."""
     os.fsync(fd if name_sync(dir_fd) is NameSync.FILE else dir_fd)
+
+
+def sync_file(path: str) -> None:
+    """Put a file that somebody else wrote on disk, and its name."""
+    for name, flags in ((path, os.O_WRONLY), (os.path.dirname(path), os.O_DIRECTORY)):
+        fd = os.open(name, flags)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
 
 
 def reserve(fd: int, size: int, extent: int) -> None:

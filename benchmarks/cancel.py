@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
-import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
 import volary
-from benchmarks import bare
+from benchmarks import bare, loop_device
 from benchmarks.children import child, kill
 from benchmarks.figures import ms, print_table, print_wanted, summarise
 from benchmarks.runner import Bench, Figures
@@ -54,7 +51,7 @@ def run(bench: Bench) -> Figures:
     size = bench.affordable(full * 5 // 4) * 4 // 5 // EXTENT * EXTENT
     count = 2 if bench.quick else 5
     figures = _report_cancels("here", size, _cancels(bench, bench.directory, size, count))
-    with _plain_ext4(bench, size * 5 // 4 + (256 << 20)) as directory:
+    with loop_device.mounted(bench, "ext4", size * 5 // 4 + (256 << 20)) as directory:
         if directory is not None:
             found = _cancels(bench, directory, size, count)
             figures |= _report_cancels("plain ext4 on a loop device", size, found)
@@ -202,46 +199,6 @@ def _report_cancels(where: str, size: int, found: list[_Cancel]) -> Figures:
         f"{key}.cancel_over_close_s": over,
         f"{key}.extent_s": extent,
     }
-
-
-@contextmanager
-def _plain_ext4(bench: Bench, size: int) -> Iterator[str | None]:
-    """Mount a new ext4 file system, without discard, from an image; None where we cannot."""
-    if os.geteuid() != 0 or shutil.which("mkfs.ext4") is None:
-        bench.lacks("plain ext4 on a loop device: needs root, mkfs.ext4 and mount")
-        yield None
-        return
-    bench.say("making a plain ext4 in an image")
-    image = os.path.join(bench.directory, "image")
-    directory = bench.fresh("mount")
-    with open(image, "xb") as file:
-        file.truncate(bench.affordable(size))
-    # A thread of the kernel's writes the inode tables later, unless they are few and made now.
-    options = "lazy_itable_init=0,lazy_journal_init=0"
-    _run("mkfs.ext4", "-q", "-F", "-N", "1024", "-m", "0", "-E", options, image)
-    try:
-        # Direct I/O on the image: otherwise its writes stay in the page cache.
-        device = _run("losetup", "--find", "--show", "--direct-io=on", image).strip()
-    except RuntimeError as error:
-        bench.lacks(f"plain ext4 on a loop device: {error}")
-        yield None
-        return
-    try:
-        _run("mount", "-o", "nodiscard", device, directory)
-        try:
-            yield directory
-        finally:
-            _run("umount", directory)
-    finally:
-        _run("losetup", "--detach", device)
-        os.unlink(image)
-
-
-def _run(*command: str) -> str:
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise RuntimeError(f"{command[0]}: {done.stderr.strip()}")
-    return done.stdout
 
 
 # Kill.

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
 from statistics import fmean
@@ -15,11 +13,11 @@ import pykka
 
 import volary
 from benchmarks import bare, libvirt_daemon
-from benchmarks.figures import Summary, percent, print_table, print_wanted, summarise, us
+from benchmarks.creating import CAPACITY, Way, alternate, blocking, in_flight, print_rates
+from benchmarks.figures import Summary, percent, print_table, print_wanted, us
 from benchmarks.runner import Bench, Figures
 
 IN_FLIGHT = 16
-_CAPACITY = 1 << 30
 _WANTED_BLOCKING = 2400
 _WANTED_IN_FLIGHT = 4000
 
@@ -32,106 +30,49 @@ _PAUSE = 150e-6
 
 
 def run(bench: Bench) -> Figures:
-    """Alternate between all ways to create, so that what the machine does meanwhile hits all."""
+    """Alternate between all ways to create, and take a blocking creation to pieces."""
     count, rounds = (300, 2) if bench.quick else (2000, 5)
     with libvirt_daemon.reach(bench) as peer, bench.connection() as connection:
-        ways: dict[str, Callable[[str, int], float]] = {
-            "bare system calls, 1 thread": lambda name, count: bare.create_sparse(
-                bench.fresh(name), count, _CAPACITY
+        ways = {
+            "bare system calls, 1 thread": lambda name, count: bare.create(
+                bench.fresh(name), count, CAPACITY
             ),
-            "Volary, blocking": lambda name, count: _blocking(bench.pool(connection, name), count),
-            "Volary, 16 in flight": lambda name, count: _in_flight(
-                bench.pool(connection, name), count
+            "Volary, blocking": lambda name, count: blocking(
+                bench.pool(connection, name), count, "raw"
+            ),
+            "Volary, 16 in flight": lambda name, count: in_flight(
+                bench.pool(connection, name), count, "raw", width=IN_FLIGHT
             ),
         }
         if peer is not None:
             reached = peer
             ways |= {
-                "libvirt, blocking": lambda name, count: reached.create_sparse(
-                    bench.fresh(name), count, _CAPACITY, threads=1
+                "libvirt, blocking": lambda name, count: reached.create(
+                    bench.fresh(name), count, CAPACITY, format_="raw", threads=1
                 ),
-                "libvirt, 16 threads": lambda name, count: reached.create_sparse(
-                    bench.fresh(name), count, _CAPACITY, threads=IN_FLIGHT
+                "libvirt, 16 threads": lambda name, count: reached.create(
+                    bench.fresh(name), count, CAPACITY, format_="raw", threads=IN_FLIGHT
                 ),
             }
-        rates = _alternate(bench, ways, count, rounds)
+        rates = alternate(bench, {name: Way(count, way) for name, way in ways.items()}, rounds)
         figures = _report(rates)
-        calls = bare.time_each_call(bench.fresh("calls"), count, _CAPACITY)
+        calls = bare.time_each_call(bench.fresh("calls"), count, CAPACITY)
     _break_down(bench, calls, rates, figures)
     return figures
 
 
-def _alternate(
-    bench: Bench, ways: dict[str, Callable[[str, int], float]], count: int, rounds: int
-) -> dict[str, Summary]:
-    """Return the rates of each way.
-
-    Each run has a fresh directory, and nothing is deleted before the very end: what
-    `benchmarks.runner._spread` says of deleted inodes would make each run slower than the last.
-    """
-    rates: dict[str, list[float]] = {way: [] for way in ways}
-    numbers = itertools.count()
-    for way in ways.values():  # threads started, code loaded, connections opened
-        way(f"run-{next(numbers)}", count // 5)
-    for number in range(rounds):
-        bench.say(f"round {number + 1} of {rounds}")
-        for name, way in ways.items():
-            rates[name].append(count / way(f"run-{next(numbers)}", count))
-    return {name: summarise(values) for name, values in rates.items()}
-
-
-def _blocking(pool: volary.Pool, count: int) -> float:
-    began = time.perf_counter()
-    for number in range(count):
-        pool.create_volume(volary.VolumeSpec(f"v{number}", capacity=_CAPACITY))
-    return time.perf_counter() - began
-
-
-def _in_flight(pool: volary.Pool, count: int) -> float:
-    window: deque[volary.Job[volary.Volume]] = deque()
-    began = time.perf_counter()
-    for number in range(count):
-        if len(window) == IN_FLIGHT:
-            window.popleft().result()
-        spec = volary.VolumeSpec(f"v{number}", capacity=_CAPACITY)
-        window.append(pool.create_volume(spec, volary.ASYNC))
-    for job in window:
-        job.result()
-    return time.perf_counter() - began
-
-
 def _report(rates: dict[str, Summary]) -> Figures:
-    print_table(
-        f"Sparse raw creation, durable: volumes a second, median of "
-        f"{next(iter(rates.values())).count} alternating rounds",
-        ("", "a second", "best", "us each", "spread"),
-        [
-            (
-                name,
-                f"{rate.median:,.0f}",
-                f"{rate.largest:,.0f}",
-                us(1 / rate.median),
-                percent(rate.spread),
-            )
-            for name, rate in rates.items()
-        ],
-    )
-    blocking = rates["Volary, blocking"].median
-    in_flight = rates["Volary, 16 in flight"].median
+    figures = print_rates("Sparse raw creation, durable", rates)
+    one, many = rates["Volary, blocking"].median, rates["Volary, 16 in flight"].median
     print_wanted(
-        f">= {_WANTED_BLOCKING:,} a second blocking",
-        f"{blocking:,.0f}",
-        met=blocking >= _WANTED_BLOCKING,
+        f">= {_WANTED_BLOCKING:,} a second blocking", f"{one:,.0f}", met=one >= _WANTED_BLOCKING
     )
     print_wanted(
         f">= {_WANTED_IN_FLIGHT:,} a second with 16 in flight",
-        f"{in_flight:,.0f}",
-        met=in_flight >= _WANTED_IN_FLIGHT,
+        f"{many:,.0f}",
+        met=many >= _WANTED_IN_FLIGHT,
     )
-    return {
-        f"{name.replace(',', '').replace(' ', '_').lower()}_per_s": rate.median
-        for name, rate in rates.items()
-    }
+    return figures
 
 
 # Where the time goes.
@@ -201,7 +142,7 @@ def _time(call: Callable[[], object], count: int) -> float:
 
 
 def _spec(count: int) -> float:
-    return _time(lambda: volary.VolumeSpec("volume", capacity=_CAPACITY), count)
+    return _time(lambda: volary.VolumeSpec("volume", capacity=CAPACITY), count)
 
 
 def _hand_over(count: int, *, pause: float) -> float:
