@@ -16,6 +16,7 @@ from volary.engine.actors.leased_volume import LeasedVolume
 from volary.engine.actors.pool_ref import PoolRef
 from volary.engine.errors import InvalidSpec
 from volary.engine.flags import Async, PoolFlags, PoolStart, VolumeCreate, check_flags
+from volary.engine.image_info import BackingFile
 from volary.engine.names import check_name
 from volary.engine.pool_document import write_pool_document
 from volary.engine.pool_info import PoolInfo
@@ -269,21 +270,21 @@ class Pool:
         if flags & VolumeCreate.REFLINK:
             raise InvalidSpec("create volume: the flag REFLINK is for clone_volume")
         spec = _check_spec(spec, flags, "create volume")
+        if spec.capacity is None and spec.backing is None:
+            raise InvalidSpec(f"volume {spec.name!r}: no capacity; give one, such as '8 GiB'")
         job = self._volume_job("create volume", spec.name, on_progress)
+        if spec.backing is None:
+            self.ref.submit(m.CreateVolume(job, spec))
+            return outcome(job, flags)
         with submitting(job):
-            spec, below = self._complete(job, spec)
+            spec, below = self._complete(job, spec, spec.backing)
             self.ref.submit(m.CreateVolume(job, spec, below))
         return outcome(job, flags)
 
     def _complete(
-        self, job: Job[Any], spec: VolumeSpec
+        self, job: Job[Any], spec: VolumeSpec, backing: BackingFile
     ) -> tuple[VolumeSpec, tuple[LeasedVolume, ...]]:
         """Look at the backing file for what the spec says nothing of, and return that, too."""
-        backing = spec.backing
-        if backing is None:
-            if spec.capacity is None:
-                raise InvalidSpec(f"volume {spec.name!r}: no capacity; give one, such as '8 GiB'")
-            return spec, ()
         try:
             base = lease_backing(self.engine, job, self.ref, spec.name, backing)
         except BackingOutside:
