@@ -12,7 +12,7 @@ from functools import partial
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from volary.api.pump_thread import start_pump
-from volary.engine.errors import InvalidSpec, from_os_error
+from volary.engine.errors import InvalidSpec, VolaryError, from_os_error
 from volary.engine.file_system import sync_directory
 from volary.engine.formats.raw_transfer import FileSink, Sink
 from volary.engine.pipe import END, Pipe, PipeFailed
@@ -48,7 +48,8 @@ def open_target(given: DownloadTarget) -> Target:
     """Return where a download to `given` goes to; whoever asked closes it when the job has ended.
 
     A path gets its file when that is whole and synced, holes as holes, in the place of one that is
-    there; until then it is hidden beside it, and nothing of it is left when the job fails. A path
+    there; until then it is hidden beside it, and nothing of it is left when the job fails. It is
+    made when the download begins: one that waits for its turn holds nothing. A path
     that is no regular file, such as a named pipe, and a file object are written to as the data
     comes, holes as zeros, by a thread; what they raise is the cause of the download's error.
 
@@ -56,11 +57,7 @@ def open_target(given: DownloadTarget) -> Target:
     """
     target: object = given  # whatever it is said to be
     if isinstance(target, str | os.PathLike):
-        path = os.path.realpath(os.fspath(target))
-        try:
-            return _open_path(path)
-        except OSError as error:
-            raise from_os_error(error, f"opening {path} to download into it") from error
+        return _open_path(os.fsdecode(target))
     if isinstance(target, io.TextIOBase):
         raise InvalidSpec(f"{given!r} takes text, and a volume holds bytes: open it in mode 'wb'")
     if isinstance(target, Writable):
@@ -70,38 +67,63 @@ def open_target(given: DownloadTarget) -> Target:
     )
 
 
-def _open_path(path: str) -> Target:
+def _open_path(given: str) -> Target:
     try:
-        mode = os.stat(path).st_mode
-    except FileNotFoundError:
-        return Target(_NewFile(path, None))
+        path = os.path.realpath(given)
+        mode = _mode(path)
+        if mode is None:
+            os.stat(os.path.dirname(path))
+    except OSError as error:
+        raise _refused(given, error) from error
+    except ValueError as error:  # a NUL, or what the file system's encoding has not
+        raise InvalidSpec(f"{given!r} is no path to download to: {error}") from None
+    if mode is None or stat.S_ISREG(mode):
+        return Target(_NewFile(path))
     if stat.S_ISDIR(mode):
         raise InvalidSpec(f"{path} is a directory; give the path of the file to download into")
-    if stat.S_ISREG(mode):
-        return Target(_NewFile(path, stat.S_IMODE(mode)))
     # Opening a named pipe waits for its reader: a matter for a thread of its own.
     return _pumped(partial(_write_path, path))
 
 
-class _NewFile(FileSink):
-    """A file that is hidden until it is whole, and removed if it does not come to that.
+def _mode(path: str) -> int | None:
+    """Return what a file is and who may do what with it, or None when there is none."""
+    try:
+        return os.stat(path).st_mode
+    except FileNotFoundError:
+        return None
 
-    path: the name that it is to have.
-    mode: its permissions; None for those that a new file has.
+
+def _refused(path: str, error: OSError) -> VolaryError:
+    return from_os_error(error, f"opening {path} to download into it")
+
+
+class _NewFile(FileSink):
+    """A file that is made when the download begins, hidden until it is whole, and removed if it
+    does not come to that.
+
+    path: the name that it is to have; it keeps the permissions of a file that has it now.
     """
 
-    def __init__(self, path: str, mode: int | None) -> None:
-        folder, name = os.path.split(path)
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self._path = path
+        self._hidden: str | None = None
+
+    def open(self) -> None:
+        """Make it."""
+        folder, name = os.path.split(self._path)
         # A name has 255 bytes at the most: NAME_MAX.
-        self._hidden: str | None = os.path.join(
+        hidden = os.path.join(
             folder, f".{os.fsdecode(os.fsencode(name)[:200])}.{secrets.token_hex(8)}.partial"
         )
-        self._path = path
-        super().__init__(
-            os.open(self._hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        )
-        if mode is not None:
-            os.fchmod(self.fd, mode)
+        try:
+            mode = _mode(self._path)
+            self.fd = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            self._hidden = hidden
+            if mode is not None:
+                os.fchmod(self.fd, stat.S_IMODE(mode))
+        except OSError as error:
+            raise _refused(self._path, error) from error
 
     def finish(self) -> None:
         """Give it its name."""

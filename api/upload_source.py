@@ -12,7 +12,7 @@ from functools import partial
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from volary.api.pump_thread import start_pump
-from volary.engine.errors import InvalidSpec, from_os_error
+from volary.engine.errors import InvalidSpec, VolaryError, from_os_error
 from volary.engine.formats.raw_transfer import FileSource, Source
 from volary.engine.hole import Hole
 from volary.engine.log import log
@@ -43,9 +43,10 @@ def open_source(given: UploadSource, *, blocks: bool) -> Source:
     """Return what an upload reads from `given`; whoever asked closes it when the job has ended.
 
     A regular file, by its path or as a file object, is read through a descriptor of its own, from
-    the object's position, which stays; its holes become holes. Everything else goes through a
-    pipe: an asynchronous iterable is read by a task of the running loop, the rest by a thread.
-    What these raise is the cause of the upload's error. Iterators are closed when it ends.
+    the object's position, which stays; its holes become holes. A path is opened when the upload
+    begins, so that one that waits for its turn holds nothing. Everything else goes through a pipe:
+    an asynchronous iterable is read by a task of the running loop, the rest by a thread. What
+    these raise is the cause of the upload's error. Iterators are closed when it ends.
 
     blocks: whether the caller is going to wait for the job on this thread.
 
@@ -53,7 +54,7 @@ def open_source(given: UploadSource, *, blocks: bool) -> Source:
     """
     source: object = given  # whatever it is said to be
     if isinstance(source, str | os.PathLike):
-        return _open_path(os.fspath(source))
+        return _open_path(os.fsdecode(source))
     if isinstance(source, AsyncIterable) and not isinstance(source, Iterable):
         return _read_async(source, blocks=blocks)
     if isinstance(source, io.TextIOBase):
@@ -68,15 +69,44 @@ def open_source(given: UploadSource, *, blocks: bool) -> Source:
     )
 
 
-def _open_path(path: str) -> Source:
-    doing = f"opening {path} to upload it"
+def _open_path(given: str) -> Source:
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            # Opening a named pipe waits for its writer: a matter for a thread of its own.
-            return _pumped(_read_path(path))
-        return FileSource(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        # Where it is now, wherever the process is when the upload begins. Not realpath, which is
+        # wrong of /dev/stdin and the like where the file has no name any more.
+        path = given if os.path.isabs(given) else os.path.join(os.getcwd(), given)
+        mode = os.stat(path).st_mode
     except OSError as error:
-        raise from_os_error(error, doing) from error
+        raise _refused(given, error) from error
+    except ValueError as error:  # a NUL, or what the file system's encoding has not
+        raise InvalidSpec(f"{given!r} is no path to upload from: {error}") from None
+    if stat.S_ISDIR(mode):
+        raise InvalidSpec(f"{given} is a directory; give the path of the file to upload")
+    if stat.S_ISREG(mode):
+        return _NamedFile(path)
+    # Opening a named pipe waits for its writer: a matter for a thread of its own.
+    return _pumped(_read_path(path))
+
+
+def _refused(path: str, error: OSError) -> VolaryError:
+    return from_os_error(error, f"opening {path} to upload it")
+
+
+class _NamedFile(FileSource):
+    """A regular file that is opened when the upload begins."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self._path = path
+
+    def open(self) -> None:
+        """Open it, if it still is a regular file."""
+        try:
+            # Nonblocking: a named pipe that has taken its place is not waited for.
+            self.fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError as error:
+            raise _refused(self._path, error) from error
+        if not stat.S_ISREG(os.fstat(self.fd).st_mode):
+            raise InvalidSpec(f"{self._path} was a regular file when the upload was asked for")
 
 
 def _read_path(path: str) -> Iterator[bytes]:

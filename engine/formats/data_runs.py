@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from volary.engine.progress import Done, Operation
@@ -46,8 +46,13 @@ def data_runs(fd: int, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 def stretches(fd: int, start: int, end: int) -> Iterator[Stretch]:
     """Yield what lies from `start` to `end`, data and holes in turns; as `data_runs` does."""
+    return with_holes(data_runs(fd, start, end), start, end)
+
+
+def with_holes(runs: Iterable[tuple[int, int]], start: int, end: int) -> Iterator[Stretch]:
+    """Yield these runs of data and the holes between them, from `start` to `end`."""
     position = start
-    for begin, stop in data_runs(fd, start, end):
+    for begin, stop in runs:
         if position < begin:
             yield Stretch(position, begin, is_data=False)
         yield Stretch(begin, stop, is_data=True)

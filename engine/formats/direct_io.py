@@ -6,7 +6,6 @@ import errno
 import fcntl
 import mmap
 import os
-from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -39,17 +38,20 @@ def huge_pages(size: int) -> memoryview:
 class DirectFile:
     """An open file whose whole blocks pass the page cache by, where its file system lets them.
 
-    Parts of blocks, at either end of a piece, go through the page cache, and so does everything
-    where direct I/O is refused; what is written so is synced every 64 MiB. The last sync is the
-    caller's, in both cases.
+    Parts of blocks, at either end of a piece, go through the page cache, and so do small pieces if
+    asked for, and everything where direct I/O is refused; what is written so is synced every
+    64 MiB. The last sync is the caller's, in all cases.
 
-    fd: the descriptor; O_DIRECT is set on it within the context, for all who share it.
+    fd: the descriptor; O_DIRECT is set and cleared on it within the context, for all who share it.
     direct: False reads and writes through the page cache, and leaves the descriptor as it is.
+    cached_below: pieces of fewer bytes than that go through the page cache.
     """
 
-    def __init__(self, fd: int, *, direct: bool = True) -> None:
+    def __init__(self, fd: int, *, direct: bool = True, cached_below: int = 0) -> None:
         self.fd = fd
-        self._direct = direct and _set_direct(fd, on=True)
+        self.cached_below = cached_below
+        # Whether it can be, and whether it is so at the moment.
+        self._direct = self._is_direct = direct and _set_direct(fd, on=True)
         self._unsynced = 0
 
     def __enter__(self) -> Self:
@@ -61,59 +63,64 @@ class DirectFile:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._direct:
-            _set_direct(self.fd, on=False)
+        self._turn(direct=False)
 
     def read(self, buffer: memoryview, offset: int) -> int:
         """Read from `offset` on into the buffer, and return how much: 0 at the end of the file.
 
         Passes the page cache by when offset, length and memory are whole blocks.
         """
-        if self._direct and offset % BLOCK == 0 and len(buffer) % BLOCK == 0:
+        length = len(buffer)
+        direct = self._direct and length >= self.cached_below
+        if direct and offset % BLOCK == 0 and length % BLOCK == 0:
+            self._turn(direct=True)
             try:
                 return os.preadv(self.fd, [buffer], offset)
             except OSError as error:
                 self._give_up(error)
-        return self._buffered(lambda: os.preadv(self.fd, [buffer], offset))
+        self._turn(direct=False)
+        return os.preadv(self.fd, [buffer], offset)
 
     def write(self, data: memoryview, offset: int) -> None:
         """Write all of it from `offset` on.
 
         Passes the page cache by when the data's address is as far from a whole block as `offset`.
         """
-        end = offset + len(data)
-        at = offset
-        while at < end:
-            at += self._write(data[at - offset :], at)
+        cached = len(data) < self.cached_below
+        while data:
+            if cached or not self._direct:
+                written = self._write_cached(data, offset)
+            else:
+                written = self._write_direct(data, offset)
+            offset += written
+            data = data[written:]
 
-    def _write(self, data: memoryview, offset: int) -> int:
-        """Write what can be written in one call, and return its length."""
-        if not self._direct:
-            written = os.pwrite(self.fd, data, offset)
-            self._unsynced += written
-            if self._unsynced >= _SYNC_EVERY:
-                os.fdatasync(self.fd)
-                self._unsynced = 0
-            return written
+    def _write_direct(self, data: memoryview, offset: int) -> int:
+        """Write its whole blocks, or the part of one that it begins with; return how much."""
         whole = len(data) - len(data) % BLOCK
         if offset % BLOCK or not whole:
-            piece = data[: BLOCK - offset % BLOCK]
-            return self._buffered(lambda: os.pwrite(self.fd, piece, offset))
+            return self._write_cached(data[: BLOCK - offset % BLOCK], offset)
+        self._turn(direct=True)
         try:
             return os.pwrite(self.fd, data[:whole], offset)
         except OSError as error:
             self._give_up(error)
             return 0
 
-    def _buffered(self, call: Callable[[], int]) -> int:
-        """Make a call through the page cache."""
-        if not self._direct:
-            return call()
-        _set_direct(self.fd, on=False)
-        try:
-            return call()
-        finally:
-            _set_direct(self.fd, on=True)
+    def _write_cached(self, data: memoryview, offset: int) -> int:
+        """Write what one call takes, and return how much that was."""
+        self._turn(direct=False)
+        written = os.pwrite(self.fd, data, offset)
+        self._unsynced += written
+        if self._unsynced >= _SYNC_EVERY:
+            os.fdatasync(self.fd)
+            self._unsynced = 0
+        return written
+
+    def _turn(self, *, direct: bool) -> None:
+        """Have the descriptor direct or not, asking the system only where that is a change."""
+        if direct != self._is_direct:
+            self._is_direct = _set_direct(self.fd, on=direct)
 
     def _give_up(self, error: OSError) -> None:
         """Go on without direct I/O: a file system may take the flag and yet refuse the call
@@ -121,7 +128,7 @@ class DirectFile:
         """
         if error.errno != errno.EINVAL:
             raise error
-        self._direct = _set_direct(self.fd, on=False)
+        self._direct = False
 
 
 def _set_direct(fd: int, *, on: bool) -> bool:

@@ -9,10 +9,16 @@ from time import monotonic
 from typing import TypeAlias
 
 from volary.engine.errors import InvalidSpec, StorageFailed, TransferFailed, TransferOutOfSpace
-from volary.engine.formats.data_runs import count_data, data_runs, stretches
+from volary.engine.formats.data_runs import count_data, data_runs, with_holes
 from volary.engine.formats.direct_io import BLOCK, DirectFile, huge_pages
 from volary.engine.formats.raw import EXTENT, FALLOCATE_EXTENT, write_zeros
-from volary.engine.formats.raw_copy import read_extent
+from volary.engine.formats.raw_copy import (
+    Step,
+    copied_file,
+    copy_extent,
+    read_ahead,
+    read_extent,
+)
 from volary.engine.hole import Hole
 from volary.engine.linux import punch_hole
 from volary.engine.pipe import END, Pipe, PipeClosed, PipeFailed
@@ -31,13 +37,17 @@ _PATIENCE = 0.05
 class FileSource:
     """A regular file to upload from.
 
-    fd: a description of its own, which is read past the page cache and closed at the end.
+    fd: a description of its own, which is read past the page cache and closed at the end; -1 for
+        one that is opened when the upload begins.
     position: where to begin, in bytes.
     """
 
-    def __init__(self, fd: int, position: int = 0) -> None:
+    def __init__(self, fd: int = -1, position: int = 0) -> None:
         self.fd = fd
         self.position = position
+
+    def open(self) -> None:
+        """Called when the upload begins: what waited without a descriptor opens it here."""
 
     def close(self) -> None:
         """Close it; closing twice does nothing."""
@@ -49,11 +59,15 @@ class FileSource:
 class FileSink:
     """A new, empty regular file to download into.
 
-    fd: a description of its own, which is written past the page cache and closed at the end.
+    fd: a description of its own, which is written past the page cache and closed at the end; -1
+        for one that is opened when the download begins.
     """
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int = -1) -> None:
         self.fd = fd
+
+    def open(self) -> None:
+        """Called when the download begins: what waited without a descriptor opens it here."""
 
     def finish(self) -> None:
         """Called when it is whole and synced."""
@@ -84,8 +98,7 @@ def upload(
     closed at the end.
 
     length: how many bytes the source must have; None takes what it has.
-    capacity: the byte that nothing is written beyond; a shorter file grows, but not by holes that
-        come last.
+    capacity: the byte that nothing is written beyond; a shorter file grows.
     doing: what begins an error's text.
 
     Raises `TransferFailed`, which says how far it came, when the source has more or less than
@@ -94,7 +107,9 @@ def upload(
     """
     with closing(source):
         room = _stretch(offset, length, capacity, doing)
-        with DirectFile(fd) as file:
+        if isinstance(source, FileSource):
+            source.open()
+        with copied_file(fd) as file:
             work = _Upload(file, offset, length, room)
             try:
                 if isinstance(source, FileSource):
@@ -144,6 +159,7 @@ class _Upload:
         self._length = length
         self._room = room
         self._buffer = huge_pages(EXTENT)
+        self._step = Step()
         self._holes = 0
         self._total = 0
         # The buffer's part from _first to _last is to be written to _at; what is before that is
@@ -174,18 +190,19 @@ class _Upload:
         if self._length is not None and size < self._length:
             raise _Refused(f"the source has only {size} bytes, and {self._length} were asked for")
         self._total = yield from count_data(source.fd, start, start + size)
-        with DirectFile(source.fd) as file:
-            for begin, end, is_data in stretches(source.fd, start, start + size):
-                if not is_data:
-                    yield from self._hole(end - begin)
-                    continue
+        with copied_file(source.fd) as file:
+            position = start
+            for begin, end in read_ahead(file, start, start + size):
+                yield from self._hole(begin - position)
                 position = begin
                 while position < end:
-                    extent = read_extent(file, self._buffer, position, end, to=self._at)
-                    self._file.write(extent, self._at)
-                    self._at += len(extent)
-                    position += len(extent)
-                    yield self._progress()
+                    got = copy_extent(file, self._file, self._buffer, position, end, to=self._at)
+                    self._at += got
+                    position += got
+                    if self._step.is_over(got):
+                        yield self._progress()
+            yield from self._hole(start + size - position)
+        yield self._progress()
 
     def drain(self, pipe: Pipe) -> Operation[None]:
         """Write what comes out of a pipe."""
@@ -254,12 +271,18 @@ class _Upload:
         for begin, stop in data_runs(self._file.fd, self._at, end):
             offset = begin
             while offset < stop:
-                offset += self._clear(offset, stop)
-                yield self._progress()
+                cleared = self._clear(offset, stop)
+                offset += cleared
+                if self._step.is_over(cleared):
+                    yield self._progress()
+        # So that all that is said to be written is in the file, should it come to no more.
+        if os.fstat(self._file.fd).st_size < end:
+            os.ftruncate(self._file.fd, end)
         self._holes += length
         self._at = end
         self._first = self._last = end % BLOCK
-        yield self._progress()
+        if self._step.is_over():
+            yield self._progress()
 
     def _clear(self, offset: int, end: int) -> int:
         """Clear data from `offset` on, not beyond `end`, and return how much."""
@@ -297,6 +320,8 @@ def download(
     """
     try:
         length = _stretch(offset, length, os.lseek(fd, 0, os.SEEK_END), doing)
+        if isinstance(sink, FileSink):
+            sink.open()
         work = _Download(fd, offset, offset + length)
         try:
             if isinstance(sink, FileSink):
@@ -344,18 +369,20 @@ class _Download:
         buffer = huge_pages(EXTENT)
         total = yield from count_data(self._fd, self._offset, self._end)
         done = 0
+        step = Step()
         os.ftruncate(sink.fd, self._end - self._offset)
-        with DirectFile(self._fd) as file, DirectFile(sink.fd) as target:
-            for begin, end in data_runs(self._fd, self._offset, self._end):
+        with copied_file(self._fd) as file, copied_file(sink.fd) as target:
+            for begin, end in read_ahead(file, self._offset, self._end):
                 self._at = begin
                 while self._at < end:
                     to = self._at - self._offset
-                    extent = read_extent(file, buffer, self._at, end, to=to)
-                    target.write(extent, to)
-                    self._at += len(extent)
-                    done += len(extent)
-                    yield Done(done, max(done, total))
+                    got = copy_extent(file, target, buffer, self._at, end, to=to)
+                    self._at += got
+                    done += got
+                    if step.is_over(got):
+                        yield Done(done, max(done, total))
         self._at = self._end
+        yield Done(done, max(done, total))
         yield Sync(sink.fd)
         sink.finish()
 
@@ -365,8 +392,9 @@ class _Download:
         if sparse:
             total = yield from count_data(self._fd, self._offset, self._end)
         done = 0
-        with DirectFile(self._fd) as file:
-            for begin, end, is_data in stretches(self._fd, self._offset, self._end):
+        with copied_file(self._fd) as file:
+            runs = read_ahead(file, self._offset, self._end)
+            for begin, end, is_data in with_holes(runs, self._offset, self._end):
                 if sparse and not is_data:
                     yield from self._put(pipe, Hole(end - begin), Done(done, total))
                     continue

@@ -12,6 +12,7 @@ import pytest
 import volary
 from volary import ASYNC, InvalidSpec, TransferFailed, VolumeSpec
 from volary.api.download_target import open_target
+from volary.engine.formats.raw_transfer import FileSink
 
 MIB = 1 << 20
 DATA = bytes(range(256)) * 5000
@@ -175,3 +176,45 @@ def test_a_path_whose_directory_is_missing_is_an_error_that_names_it(folder: Pat
 def test_what_is_no_target_is_refused(target: object) -> None:
     with pytest.raises(InvalidSpec):
         open_target(target)  # type: ignore[arg-type]  # on purpose
+
+
+@pytest.mark.parametrize("path", ["a\0b", "\ud800"])
+def test_a_string_that_is_no_path_is_no_target(path: str) -> None:
+    with pytest.raises(InvalidSpec, match="is no path"):
+        open_target(path)
+
+
+def test_a_download_that_has_not_begun_has_made_no_file(folder: Path) -> None:
+    target = open_target(folder / "copy")
+    assert isinstance(target.sink, FileSink)
+    assert (target.sink.fd, os.listdir(folder)) == (-1, [])
+    target.sink.open()
+    assert len(os.listdir(folder)) == 1
+    target.close()
+    assert (target.sink.fd, os.listdir(folder)) == (-1, [])
+
+
+def test_a_transfer_that_waits_for_its_turn_holds_nothing(tmp_path: Path, folder: Path) -> None:
+    settings = volary.Settings(transfers_per_pool=1)
+    with volary.open(state_dir=tmp_path / "state", settings=settings) as conn:
+        pool = conn.create_pool(
+            volary.PoolSpec("images", target=tmp_path / "images"), volary.PoolStart.BUILD
+        )
+        first, second, third = (
+            pool.create_volume(VolumeSpec(name, capacity="1 MiB")) for name in "abc"
+        )
+        (tmp_path / "data").write_bytes(DATA[:MIB])
+        first.upload([DATA[:MIB]])
+        busy = first.download(folder / "first", ASYNC)
+        busy.pause()
+        waiting = [
+            second.download(folder / "second", ASYNC),
+            third.upload(tmp_path / "data", ASYNC),
+        ]
+        held = {os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")}
+        assert not [name for name in os.listdir(folder) if "second" in name]
+        assert str(tmp_path / "data") not in held
+        assert all(job.cancel() for job in waiting)
+        busy.resume()
+        busy.result()
+        assert os.listdir(folder) == ["first"]

@@ -278,6 +278,56 @@ def test_a_path_that_is_not_there_is_an_error_that_names_it(tmp_path: Path) -> N
         open_source(tmp_path / "missing", blocks=True)
 
 
+def test_a_path_is_opened_when_the_upload_begins(path: Path) -> None:
+    source = open_source(path, blocks=True)
+    assert isinstance(source, FileSource)
+    assert source.fd == -1
+    source.open()
+    assert os.pread(source.fd, 10, 0) == DATA[:10]
+    source.close()
+    assert source.fd == -1
+
+
+def test_a_relative_path_stays_what_it_was(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = open_source(path.name, blocks=True)
+    assert isinstance(source, FileSource)
+    monkeypatch.chdir("/")
+    source.open()
+    source.close()
+
+
+def test_a_path_that_is_gone_when_the_upload_begins_is_an_error_that_names_it(path: Path) -> None:
+    source = open_source(path, blocks=True)
+    assert isinstance(source, FileSource)
+    path.unlink()
+    with pytest.raises(volary.VolaryError, match=r"data to upload it: No such file"):
+        source.open()
+
+
+def test_a_named_pipe_in_the_place_of_the_file_is_not_waited_for(path: Path) -> None:
+    source = open_source(path, blocks=True)
+    assert isinstance(source, FileSource)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(InvalidSpec, match="was a regular file"):
+        source.open()
+    source.close()
+
+
+def test_a_directory_is_no_source(tmp_path: Path) -> None:
+    with pytest.raises(InvalidSpec, match="is a directory"):
+        open_source(tmp_path, blocks=True)
+
+
+@pytest.mark.parametrize("path", ["a\0b", "\ud800"])
+def test_a_string_that_is_no_path_is_no_source(path: str) -> None:
+    with pytest.raises(InvalidSpec, match="is no path"):
+        open_source(path, blocks=True)
+
+
 def test_a_pipe_is_used_for_all_else() -> None:
     source = open_source([b"data"], blocks=True)
     assert isinstance(source, Pipe)

@@ -68,3 +68,19 @@ def test_a_file_that_is_not_to_be_direct_is_left_so(path: Path) -> None:
             assert not is_direct(fd)
             file.write(memoryview(content(64 * KIB)), 0)
         assert bytes_of(fd) == content(64 * KIB)
+
+
+def test_small_pieces_go_through_the_page_cache_and_large_ones_past_it(path: Path) -> None:
+    buffer = huge_pages(64 * KIB)
+    buffer[:] = content(64 * KIB)
+    with sparse_file(path, 128 * KIB, []) as fd:
+        with DirectFile(fd, cached_below=16 * KIB) as file:
+            directness = []
+            for length, offset in ((8 * KIB, 0), (64 * KIB, 64 * KIB)):
+                file.write(buffer[:length], offset)
+                directness.append(is_direct(fd))
+                file.read(buffer[:length], offset)
+                directness.append(is_direct(fd))
+        assert directness == [False, False, True, True]
+        assert os.pread(fd, 8 * KIB, 0) == content(64 * KIB)[: 8 * KIB]
+        assert bytes(buffer) == content(64 * KIB)

@@ -220,7 +220,7 @@ def test_a_slice_is_short_enough_for_a_cancel_within_a_tenth_of_a_second() -> No
 
 
 def test_a_program_never_begins_when_its_starter_ends_before_the_word(tmp_path: Path) -> None:
-    command = [*process._AT_OUR_WORD, "touch", tmp_path / "begun"]
+    command = [*process._AT_OUR_WORD, "touch", str(tmp_path / "begun")]
     assert subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode != 0
     assert list(tmp_path.iterdir()) == []
     assert subprocess.run(command, input=b"\n", check=False).returncode == 0

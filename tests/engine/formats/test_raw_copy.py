@@ -89,6 +89,22 @@ def test_progress_counts_data_and_not_holes(folder: Path) -> None:
         assert [at.done for at in told] == sorted(at.done for at in told)
 
 
+def test_many_small_runs_are_copied_in_few_steps(folder: Path) -> None:
+    data = [(n * 16 * KIB, 4 * KIB) for n in range(2000)]
+    data[1000:] = [(40 * MIB, 9 * MIB)]  # and a large one among them, which is copied otherwise
+    data += [(50 * MIB + n * 16 * KIB + 5, 3000) for n in range(1000)]
+    size = 70 * MIB + 5
+    with (
+        sparse_file(folder / "a", size, data) as source,
+        sparse_file(folder / "b", size, []) as target,
+    ):
+        told: list[Done] = []
+        driven(copy(source, target, length=size), told)
+        assert bytes_of(target) == bytes_of(source)
+        assert data_map(target) == data_map(source)
+        assert len(told) < 500
+
+
 def test_what_the_target_has_already_is_taken_from_the_start(folder: Path) -> None:
     with (
         sparse_file(folder / "a", 32 * MIB, [(0, 32 * MIB)]) as source,

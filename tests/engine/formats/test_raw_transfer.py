@@ -23,6 +23,7 @@ from tests.engine.formats.sparse_file import (
 )
 
 from volary.engine.errors import InvalidSpec, TransferFailed
+from volary.engine.formats.data_runs import data_runs
 from volary.engine.formats.raw_transfer import (
     CHUNK,
     FileSink,
@@ -90,9 +91,7 @@ def test_a_file_is_uploaded_with_its_holes(
         if offset == position == 0:
             # What is left of the block that the source ends in is the volume's.
             end = size // 4096 * 4096
-            assert [r for r in data_map(fd) if r[1] <= end] == [
-                r for r in data_map(given_fd) if r[1] <= end
-            ]
+            assert list(data_runs(fd, 0, end)) == list(data_runs(given_fd, 0, end))
 
 
 @given(
@@ -132,6 +131,28 @@ def test_a_hole_on_what_was_reserved_leaves_it_reserved(folder: Path) -> None:
         fallocate(fd, 0, 4 * MIB)
         driven(poured(fd, pipe_of(Hole(4 * MIB))))
         assert blocks(fd) == 4 * MIB
+
+
+def test_what_is_said_to_be_written_is_in_a_file_that_grows(folder: Path) -> None:
+    pipe = pipe_of(content(5000), Hole(MIB), end=False)
+    pipe.fail(ValueError("the network is gone"))
+    with volume(folder, 2000) as fd:
+        work = upload(fd, pipe, offset=0, length=None, capacity=1 << 40)
+        with pytest.raises(TransferFailed) as caught:
+            driven(work)
+        assert caught.value.done == os.fstat(fd).st_size == 5000 + MIB
+
+
+def test_many_small_runs_are_uploaded_in_few_steps(folder: Path) -> None:
+    size = 16 * MIB
+    data = [(n * 16 * KIB, 4 * KIB) for n in range(1000)]
+    with volume(folder, size, full=True) as fd, source_file(folder, size, data) as source:
+        expected = bytes_of(source.fd)
+        told: list[Done] = []
+        driven(poured(fd, source), told)
+        assert bytes_of(fd) == expected
+        assert blocks(fd) == 1000 * 4 * KIB
+        assert len(told) < 250
 
 
 def test_a_source_that_is_larger_than_the_volume_writes_nothing(folder: Path) -> None:
