@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import io
 import os
-import secrets
 import stat
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,6 +13,7 @@ from functools import partial
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from volary.api.pump_thread import start_pump
+from volary.engine.backends.new_file import hidden_name
 from volary.engine.errors import InvalidSpec, VolaryError, from_os_error
 from volary.engine.file_system import sync_directory
 from volary.engine.formats.raw_transfer import FileSink, Sink
@@ -111,15 +113,15 @@ class _NewFile(FileSink):
 
     def open(self) -> None:
         """Make it."""
-        folder, name = os.path.split(self._path)
-        # A name has 255 bytes at the most: NAME_MAX.
-        hidden = os.path.join(
-            folder, f".{os.fsdecode(os.fsencode(name)[:200])}.{secrets.token_hex(8)}.partial"
-        )
+        # A pool that has this directory for its target passes over the name, and removes what a
+        # crash left of it when nobody holds the lock any more.
+        hidden = os.path.join(os.path.dirname(self._path), hidden_name())
         try:
             mode = _mode(self._path)
-            self.fd = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            # As a volume, it is its owner's business only.
+            self.fd = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             self._hidden = hidden
+            fcntl.flock(self.fd, fcntl.LOCK_EX)
             if mode is not None:
                 os.fchmod(self.fd, stat.S_IMODE(mode))
         except OSError as error:
@@ -166,12 +168,16 @@ def _write_path(path: str, pipe: Pipe) -> None:
 
 
 def _write_chunks(file: Writable, pipe: Pipe) -> None:
+    raw = isinstance(file, io.RawIOBase)
     while (chunk := pipe.take()) is not END:
         # Asked neither for holes nor to wait for a time only, it gives bytes.
         assert isinstance(chunk, bytes)  # noqa: S101 - for the type checker
-        # An unbuffered file may write a part (io.RawIOBase.write).
-        while (written := file.write(chunk)) is not None and written < len(chunk):
+        # An unbuffered file may write a part; one that does not block says None for nothing
+        # (io.RawIOBase.write), as others say it for all.
+        while (written := file.write(chunk)) is not None and 0 < written < len(chunk):
             chunk = chunk[written:]
+        if written == 0 or (written is None and raw):
+            raise BlockingIOError(errno.EAGAIN, "the file takes nothing at the moment")
     flush = getattr(file, "flush", None)
     if flush is not None:
         flush()

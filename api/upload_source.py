@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 import os
 import stat
@@ -117,6 +118,8 @@ def _read_path(path: str) -> Iterator[bytes]:
 def _read_file(file: Readable) -> Iterator[bytes]:
     while chunk := file.read(_READ):
         yield chunk
+    if chunk is None:  # io.RawIOBase.read: there is nothing yet
+        raise BlockingIOError(errno.EAGAIN, "the file does not block, and may have more to come")
 
 
 def _own_file(file: object) -> FileSource | None:

@@ -10,7 +10,7 @@ from volary.api.outcome import outcome, submitting
 from volary.api.upload_source import UploadSource, open_source
 from volary.api.volume_stream import VolumeStream
 from volary.engine.actors import messages as m
-from volary.engine.actors.chain import follow, lease_below, lease_one
+from volary.engine.actors.chain import follow, lease_below
 from volary.engine.actors.job import Job
 from volary.engine.backing_chain import ChainLink
 from volary.engine.errors import InvalidSpec
@@ -24,7 +24,6 @@ from volary.engine.flags import (
     VolumeWipe,
     check_flags,
 )
-from volary.engine.formats.raw_transfer import Sink
 from volary.engine.hole import Hole
 from volary.engine.pipe import Pipe
 from volary.engine.progress import Progress
@@ -348,7 +347,8 @@ class Volume:
         """Read it into a target; return how many bytes that was.
 
         target: a path, which is there when it is whole and synced, holes as holes, and in the
-            place of a file that was there before; or a binary file object.
+            place of a file that was there before, with its permissions, or else its owner's
+            only; or a binary file object, which gets zeros for holes.
         flags: `ASYNC` to return the job at once.
         offset, length: the part to read, in bytes, as on disk; to the end if not given.
         on_progress: as for `Pool.create_volume`.
@@ -363,7 +363,9 @@ class Volume:
         with submitting(job):
             opened = open_target(target)
             job.at_end(opened.close)
-            self._submit_download(job, opened.sink, part, sparse=False)
+            self.pool.ref.submit(
+                m.DownloadVolume(job, self.name, opened.sink, *part, sparse=False)
+            )
         return outcome(job, flags)
 
     @overload
@@ -390,7 +392,7 @@ class Volume:
         def begin() -> Job[int]:
             job = self._download_job(None)
             with submitting(job):
-                self._submit_download(job, pipe, part, sparse=sparse)
+                self.pool.ref.submit(m.DownloadVolume(job, self.name, pipe, *part, sparse))
             return job
 
         return VolumeStream(pipe, begin)
@@ -409,12 +411,6 @@ class Volume:
             convert=int,
             on_progress=on_progress,
         )
-
-    def _submit_download(
-        self, job: Job[int], sink: Sink, part: tuple[int, int | None], *, sparse: bool
-    ) -> None:
-        leased = lease_one(job, self.pool.ref, self.name)
-        self.pool.ref.submit(m.DownloadVolume(job, leased, sink, *part, sparse))
 
     def _job(
         self, operation: str, on_progress: Callable[[Progress], None] | None = None

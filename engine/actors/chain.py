@@ -10,7 +10,7 @@ from volary.engine.actors.job import Job
 from volary.engine.actors.leased_volume import LeasedVolume
 from volary.engine.actors.pool_ref import PoolRef
 from volary.engine.backing_chain import MAX_DEPTH, MAX_OPENED, ChainLink
-from volary.engine.errors import VolaryError, VolumeUnreadable
+from volary.engine.errors import VolaryError, VolumeNotFound, VolumeUnreadable
 from volary.engine.formats.local_path import local_path
 from volary.engine.image_info import BackingFile
 from volary.engine.names import name_problem
@@ -137,17 +137,10 @@ def _lease(
         _require_trust(where, volumes[-1].info, backing, trust=trust)
         try:
             walk.go_to(backing)
-        except VolumeUnreadable as error:
-            raise VolumeUnreadable(f"{where}: {error}") from error
-        volumes.append(_lease_one(walk, job, backing.format))
+            volumes.append(_lease_one(walk, job, backing.format))
+        except (VolumeUnreadable, VolumeNotFound) as error:
+            raise type(error)(f"{where} is backed by {backing.name!r}: {error}") from error
     return tuple(volumes)
-
-
-def lease_one(job: Job[Any], ref: PoolRef, name: str) -> LeasedVolume:
-    """Have a volume leased as it is, with its header's problems and without what it is backed by:
-    its bytes are to be read, and not what its guest sees.
-    """
-    return LeasedVolume(ref, job, name, None, ref.ask(m.LeaseVolume(job, name)))
 
 
 def _lease_one(walk: _Walk, job: Job[Any], format_: str | None) -> LeasedVolume:

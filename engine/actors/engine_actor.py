@@ -163,7 +163,7 @@ class EngineActor(Actor):
                     ("name", message.name and repr(message.name)),
                     ("UUID", message.uuid),
                     ("target", message.target),
-                    ("target", message.place),
+                    ("target", message.place if message.place != message.target else None),
                 )
                 if value
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -39,9 +39,10 @@ class LeasedVolume:
 
 
 def with_opened(
-    leased: Sequence[LeasedVolume], work: Callable[[Sequence[OpenVolume]], Operation[T]]
+    openers: Iterable[Callable[[], OpenVolume]],
+    work: Callable[[Sequence[OpenVolume]], Operation[T]],
 ) -> Operation[T]:
-    """Do `work` with the volumes opened, and close them when it is over."""
+    """Do `work` with what these open, and close that when it is over."""
     with ExitStack() as opened:
-        volumes = [opened.enter_context(closing(volume.open())) for volume in leased]
+        volumes = [opened.enter_context(closing(opener())) for opener in openers]
         return (yield from work(volumes))

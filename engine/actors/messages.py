@@ -229,9 +229,9 @@ class UploadVolume(VolumeCommand):
 
 @dataclass(frozen=True, slots=True)
 class DownloadVolume(VolumeCommand):
-    """Read from a volume, which is leased to the job, into a sink."""
+    """Read from a volume into a sink."""
 
-    source: LeasedVolume
+    name: str
     sink: Sink
     offset: int
     length: int | None

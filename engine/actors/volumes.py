@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import Event
@@ -13,7 +13,7 @@ from volary.engine.actors import messages as m
 from volary.engine.actors.inheritance import Inheritance
 from volary.engine.actors.job import Job
 from volary.engine.actors.lane import Lane
-from volary.engine.actors.leased_volume import with_opened
+from volary.engine.actors.leased_volume import LeasedVolume, with_opened
 from volary.engine.actors.leases import Leases
 from volary.engine.actors.space_ledger import SpaceLedger
 from volary.engine.actors.tasks import Task, Tasks
@@ -176,7 +176,7 @@ class Volumes:
             active,
             message.job,
             message.spec,
-            partial(with_opened, below, create) if below else create,
+            partial(with_opened, _openers(below), create) if below else create,
             needed=active.needed(message.spec),
             quick=active.is_quick(message.spec),
         )
@@ -188,7 +188,7 @@ class Volumes:
             active,
             message.job,
             spec,
-            partial(with_opened, message.source, clone),
+            partial(with_opened, _openers(message.source), clone),
             needed=active.needed_to_clone(
                 spec, [volume.info for volume in message.source], reflink=message.reflink
             ),
@@ -270,7 +270,7 @@ class Volumes:
             active,
             message.job,
             name,
-            partial(with_opened, message.below, resize),
+            partial(with_opened, _openers(message.below), resize),
             needed=needed,
         )
 
@@ -327,6 +327,8 @@ class Volumes:
         return self._tasks.streams if isinstance(other, Pipe) else self._tasks.transfers
 
     def _download(self, active: ActivePool, message: m.DownloadVolume) -> None:
+        known = self.lease(active, m.LeaseVolume(message.job, message.name))
+
         def download(volumes: Sequence[OpenVolume]) -> Operation[int]:
             return active.download_volume(
                 volumes[0],
@@ -336,7 +338,9 @@ class Volumes:
                 sparse=message.sparse,
             )
 
-        start = partial(with_opened, (message.source,), download)
+        # The pool stays open as long as it has a task: its worker needs not ask for the volume.
+        opener = partial(active.open_volume, message.name, known)
+        start = partial(with_opened, (opener,), download)
         self._tasks.begin(Task(message.job, start, lane=self._lane(message.sink)))
 
     def _change(
@@ -445,6 +449,10 @@ class Volumes:
         m.UploadVolume: _upload,
         m.DownloadVolume: _download,
     }
+
+
+def _openers(leased: Iterable[LeasedVolume]) -> list[Callable[[], OpenVolume]]:
+    return [volume.open for volume in leased]
 
 
 def _scan_at_rest(

@@ -49,7 +49,7 @@ class NewFile:
     def _open_hidden(self) -> None:
         # Between the creation and the lock, somebody's scan may take the file for an orphan.
         while self._hidden is None:
-            name = f"{HIDDEN_PREFIX}{secrets.token_hex(8)}{_HIDDEN_SUFFIX}"
+            name = hidden_name()
             fd = os.open(
                 name,
                 os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC,
@@ -121,6 +121,11 @@ class NewFile:
         finally:
             if self.fd >= 0:
                 os.close(self.fd)
+
+
+def hidden_name() -> str:
+    """Return a name for a file being made, that nobody else has."""
+    return f"{HIDDEN_PREFIX}{secrets.token_hex(8)}{_HIDDEN_SUFFIX}"
 
 
 def is_hidden(name: str) -> bool:

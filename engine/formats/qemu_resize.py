@@ -104,7 +104,7 @@ def _check_resize(
     ways = _PREALLOCATED.get(image.driver)
     if ways is None:
         raise Unsupported(
-            f"{image.name}: QEMU resizes no image of the format {image.format}; convert it to "
+            f"{image.name}: QEMU resizes no image of the format {image.format}; clone it to "
             "qcow2 or raw"
         )
     if preallocation not in ways:

@@ -8,7 +8,13 @@ from contextlib import closing
 from time import monotonic
 from typing import TypeAlias
 
-from volary.engine.errors import InvalidSpec, StorageFailed, TransferFailed, TransferOutOfSpace
+from volary.engine.errors import (
+    InvalidSpec,
+    StorageFailed,
+    TransferFailed,
+    TransferOutOfSpace,
+    VolaryError,
+)
 from volary.engine.formats.data_runs import count_data, data_runs, with_holes
 from volary.engine.formats.direct_io import BLOCK, DirectFile, huge_pages
 from volary.engine.formats.raw import EXTENT, FALLOCATE_EXTENT, write_zeros
@@ -142,7 +148,9 @@ def _stretch(offset: int, length: int | None, capacity: int, doing: str) -> int:
 def _words(error: BaseException | None) -> str:
     """Return what somebody else's error says: the system's own words where it is the system's."""
     if isinstance(error, OSError) and error.errno:
-        return os.strerror(error.errno)
+        return error.strerror or os.strerror(error.errno)
+    if isinstance(error, VolaryError):
+        return str(error)
     return repr(error)
 
 

@@ -48,12 +48,6 @@ def test_a_part_is_downloaded(volume: volary.Volume, folder: Path) -> None:
     assert (folder / "copy").read_bytes() == DATA[1:1001]
 
 
-def test_a_new_file_has_the_permissions_of_one(volume: volary.Volume, folder: Path) -> None:
-    (folder / "other").touch()
-    volume.download(folder / "copy")
-    assert (folder / "copy").stat().st_mode == (folder / "other").stat().st_mode
-
-
 def test_a_file_that_is_there_is_replaced_and_keeps_its_permissions(
     volume: volary.Volume, folder: Path
 ) -> None:
@@ -207,7 +201,7 @@ def test_a_transfer_that_waits_for_its_turn_holds_nothing(tmp_path: Path, folder
         first.upload([DATA[:MIB]])
         busy = first.download(folder / "first", ASYNC)
         busy.pause()
-        waiting = [
+        waiting: list[volary.Job[int] | volary.Job[None]] = [
             second.download(folder / "second", ASYNC),
             third.upload(tmp_path / "data", ASYNC),
         ]

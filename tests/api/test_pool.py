@@ -3,9 +3,11 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.system.half_way import TALKATIVE, paused_half_way
 
 import volary
 
@@ -142,12 +144,11 @@ def test_more_than_is_free_is_refused_at_once(pool: volary.Pool, target: Path) -
 
 
 def test_allocators_are_bounded_and_the_rest_wait_in_order(tmp_path: Path, target: Path) -> None:
-    settings = volary.Settings(allocators_per_pool=2)
+    settings = replace(TALKATIVE, allocators_per_pool=2)
     with volary.open(state_dir=tmp_path / "state", settings=settings) as conn:
         pool = conn.create_pool(volary.PoolSpec("p", target=target), volary.PoolStart.BUILD)
-        jobs = [pool.create_volume(full(f"v{i}", 64), volary.ASYNC) for i in range(5)]
-        for job in jobs[:2]:
-            job.pause()
+        jobs = [paused_half_way(pool, full(f"v{i}", 32)) for i in range(2)]
+        jobs += [pool.create_volume(full(f"v{i}", 32), volary.ASYNC) for i in range(2, 5)]
         pool.info()
         assert [job.running() for job in jobs] == [True, True, False, False, False]
         assert jobs[2].cancel()

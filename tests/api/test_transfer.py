@@ -223,3 +223,44 @@ def test_a_download_that_fails_says_how_far_it_came(volume: volary.Volume, tmp_p
     assert isinstance(error, volary.TransferFailed)
     assert error.done == 2 * EXTENT
     assert not (tmp_path / "copy").exists()
+
+
+def test_a_source_that_does_not_block_is_no_source(volume: volary.Volume) -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    os.write(writing, b"x" * 1000)
+    try:
+        with open(reading, "rb", buffering=0) as source:
+            with pytest.raises(volary.TransferFailed) as raised:
+                volume.upload(source)
+            assert raised.value.done == 1000
+    finally:
+        os.close(writing)
+
+
+def test_a_target_that_does_not_block_is_no_target(volume: volary.Volume) -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    try:
+        with open(writing, "wb", buffering=0) as target, pytest.raises(volary.TransferFailed):
+            volume.download(target)
+    finally:
+        os.close(reading)
+
+
+def test_a_downloaded_file_is_its_owners_business(volume: volary.Volume, tmp_path: Path) -> None:
+    volume.download(tmp_path / "out")
+    assert os.stat(tmp_path / "out").st_mode & 0o777 == 0o600
+
+
+def test_a_download_into_a_pool_is_no_volume_before_it_is_whole(
+    pool: volary.Pool, volume: volary.Volume, target: Path
+) -> None:
+    volume.upload([b"x" * SIZE])
+    job = volume.download(target / "copy", ASYNC)
+    job.pause()
+    pool.refresh()
+    assert {found.name for found in pool.volumes()} <= {"a", "copy"}
+    job.resume()
+    job.result(20)
+    assert (target / "copy").read_bytes() == Path(volume).read_bytes()

@@ -26,7 +26,7 @@ def test_a_created_volume_is_on_disk_and_listed(run: Run, images: Path) -> None:
     created = run("vol", "create", "a.raw", "8M")
     assert created.status == 0
     assert created.out.startswith(
-        "Volume 'a.raw' created in pool 'default': 8.00 MiB, 0 B on disk"
+        "Volume 'a.raw' created in pool 'default': raw, 8.00 MiB, 0 B on disk"
     )
     assert (images / "a.raw").stat().st_size == 8 << 20
     assert run("vol", "list").out.split() == [

@@ -70,4 +70,7 @@ def test_a_clone_that_is_not_encrypted_as_its_source_is_said_to_be_so(
         child = process(*clone, stdin=key.fileno())
         _, err = child.communicate()
     assert child.returncode == 0
-    assert err == "volary: volume 'open' is not encrypted, as 'locked' is\n"
+    assert err == (
+        "volary: the clone 'open' is not encrypted, although 'locked' is; to have it encrypted, "
+        "clone it with --encrypt\n"
+    )
