@@ -358,8 +358,9 @@ class Pool:
 
         source: the volume to copy, with all that it is backed by. It stays readable, and nobody
             writes or deletes it meanwhile.
-        spec: what the clone is to be; without a capacity, as large as the source. It has its
-            content itself: for an overlay, see `create_volume`.
+        spec: what the clone is to be: raw unless it says otherwise, whatever the source is;
+            without a capacity, as large as the source. It has its content itself: for an
+            overlay, see `create_volume`.
         flags: `VolumeCreate.REFLINK` to share the source's blocks or fail (btrfs, xfs; raw
             volumes); without it they are shared where that is possible. `ASYNC` to return the
             job at once.
@@ -370,6 +371,8 @@ class Pool:
 
         Raises `VolumeBusy` while another operation writes the source, `VolumeExists`, `NoSpace`,
         `VolumeUnreadable`, and what the system refuses; nothing is left then, nor after a cancel.
+        With `ASYNC`, too, it first asks the pools for the source and what that is backed by: some
+        milliseconds when they have much to do.
         """
         check_flags(flags, VolumeCreate, "clone volume")
         spec = _check_spec(spec, flags, "clone volume")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Literal, overload
 
 from volary.api.download_target import DownloadTarget, open_target
@@ -163,19 +164,9 @@ class Volume:
         del secret  # no traceback that shows a frame's values has it
         job = self._job("resize volume", on_progress)
         pool = self.pool
-        with submitting(job):
-            info = pool.ref.ask(m.InspectVolume(self.name))
-            below = lease_below(pool.engine, job, pool.ref, self.name, info, trust=trust_backing)
-            pool.ref.submit(
-                m.ResizeVolume(
-                    job,
-                    self.name,
-                    size,
-                    VolumeResize(int(flags) & ~int(ASYNC)),
-                    below,
-                    opens,
-                )
-            )
+        below = partial(lease_below, pool.engine, job, pool.ref, self.name, trust=trust_backing)
+        own_flags = VolumeResize(int(flags) & ~int(ASYNC))
+        pool.ref.submit(m.ResizeVolume(job, self.name, size, own_flags, below, opens))
         return outcome(job, flags)
 
     @overload

@@ -74,7 +74,7 @@ class DefinitionStore:
             os.close(self._lock)
             raise StateDirectoryBusy(
                 f"the state directory {directory} is owned by {owner}; "
-                "use that engine, or another state directory"
+                "wait until it has ended, use it, or use another state directory"
             ) from None
         except OSError as error:
             os.close(self._lock)

@@ -22,7 +22,8 @@ OUTPUT_CLOSED = 141
 
 HELP = (
     "Exit status: 0 done; 1 the operation failed; 2 wrong usage; 3 no such pool, volume or job; "
-    "4 it is busy; 130 cancelled by Ctrl-C; 143 cancelled by SIGTERM."
+    "4 it is busy, or another command is at work; 130 cancelled by Ctrl-C; 143 cancelled by "
+    "SIGTERM."
 )
 
 

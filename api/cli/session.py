@@ -163,8 +163,8 @@ class Session:
         if "/" not in identity or pool is not None:  # no name has a "/"
             return self.pool_in_use(pool).volume(identity)
         self.start_all()
-        if identity.startswith("/"):
-            return self.connection.volume(path=identity)
+        if identity.startswith(("/", "./", "../")):
+            return self.connection.volume(path=os.path.abspath(identity))
         return self.connection.volume(key=identity)
 
     def pool_at(self, folder: str) -> Pool | None:

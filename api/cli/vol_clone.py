@@ -152,7 +152,10 @@ def clone(
         )
         made = volume.info()
         if _is_encrypted(seen) and not _is_encrypted(made):
-            session.output.note(f"volume {name!r} is not encrypted, as {original.name!r} is")
+            session.output.note(
+                f"the clone {name!r} is not encrypted, although {original.name!r} is; "
+                "to have it encrypted, clone it with --encrypt"
+            )
         session.output.result(
             f"Volume {original.name!r} of pool {original.pool.name!r} cloned to {name!r} of pool "
             f"{where.name!r}: {made.format}, {format_size(made.capacity)}, "

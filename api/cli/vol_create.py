@@ -69,7 +69,9 @@ def create(
     format: Annotated[  # noqa: A002 - the option's name
         str | None,
         typer.Option(
-            metavar="FORMAT", help=f"{KNOWN_FORMATS}; raw if not given, qcow2 with --backing."
+            metavar="FORMAT",
+            help=f"{KNOWN_FORMATS}; raw if not given, whatever NAME "
+            "ends with; qcow2 with --backing.",
         ),
     ] = None,
     backing: Annotated[
@@ -146,7 +148,8 @@ def create(
         )
         made = volume.info()
         session.output.result(
-            f"Volume {name!r} created in pool {where.name!r}: {format_size(made.capacity)}, "
+            f"Volume {name!r} created in pool {where.name!r}: {made.format}, "
+            f"{format_size(made.capacity)}, "
             f"{format_size(made.allocation)} on disk, {duration(time.monotonic() - began)}.",
             volume_document(where, made),
         )

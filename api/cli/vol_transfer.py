@@ -13,7 +13,15 @@ from volary.api.cli.exit_status import OUTPUT_CLOSED
 from volary.api.cli.progress_bar import duration
 from volary.api.cli.session import Session
 from volary.api.cli.volume_document import volume_document
-from volary.api.cli.volume_options import Identity, Length, Limit, Offset, PoolName, rate
+from volary.api.cli.volume_options import (
+    Identity,
+    Length,
+    Limit,
+    Offset,
+    PoolName,
+    SourceLength,
+    rate,
+)
 from volary.engine.errors import InvalidSpec, TransferFailed
 from volary.engine.flags import ASYNC
 from volary.engine.progress import Progress
@@ -40,14 +48,14 @@ def upload(
     *,
     pool: PoolName = None,
     offset: Offset = "0",
-    length: Length = None,
+    length: SourceLength = None,
     limit: Limit = None,
 ) -> None:
     """Write a file into a volume that is there.
 
-    Holes of the file become holes. A raw volume keeps its size: a file that is larger is refused,
-    and of a smaller one the rest stays as it was. What the volume is afterwards, raw or qcow2, is
-    found out from what was written.
+    Holes of the file become holes. A raw volume keeps its size: a file that is larger is refused
+    (of a pipe, what fits is written before that is seen), and of a smaller one the rest stays as
+    it was. What the volume is afterwards, raw or qcow2, is found out from what was written.
 
     It is written in place, over what was there: when it is cancelled or fails, what was written
     stays, and the message says how far it came.
@@ -85,7 +93,8 @@ def download(
         typer.Argument(
             metavar="FILE",
             help="Where to write it; '-' for standard output. A file that is there is replaced, "
-            "as soon as the new one is whole.",
+            "as soon as the new one is whole, and keeps its permissions; a new one is its owner's "
+            "only.",
         ),
     ],
     *,

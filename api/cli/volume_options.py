@@ -33,6 +33,13 @@ TrustBacking = Annotated[
     ),
 ]
 Length = Annotated[str | None, typer.Option(metavar="SIZE", help="How much; all if not given.")]
+SourceLength = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="How much FILE has to hold: more or less is refused. All that it holds if not given.",
+    ),
+]
 
 
 def rate(limit: str | None) -> int | None:

@@ -6,6 +6,7 @@ asks for an operation, whose outcome the job carries: it is the message's way to
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 from uuid import UUID
@@ -203,8 +204,8 @@ class ResizeVolume(VolumeCommand):
     name: str
     capacity: int
     flags: VolumeResize
-    below: tuple[LeasedVolume, ...]
-    """The volumes that it is backed by, which are leased to the job."""
+    below: Callable[[VolumeInfo], Iterable[LeasedVolume]]
+    """Has the volumes that it is backed by leased to the job; called on a worker's thread."""
     secret: Secret | None
     """What opens it if it is encrypted."""
 

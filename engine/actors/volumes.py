@@ -259,6 +259,9 @@ class Volumes:
         allocate = bool(flags & VolumeResize.ALLOCATE)
         needed = max(0, capacity - now.capacity) if allocate else 0
 
+        def start() -> Operation[VolumeInfo]:
+            return (yield from with_opened(_openers(message.below(now)), resize))
+
         def resize(below: Sequence[OpenVolume]) -> Operation[VolumeInfo]:
             return active.resize_volume(
                 name, now, capacity, allocate=allocate, below=below, secret=message.secret
@@ -270,7 +273,7 @@ class Volumes:
             active,
             message.job,
             name,
-            partial(with_opened, _openers(message.below), resize),
+            start,
             needed=needed,
         )
 

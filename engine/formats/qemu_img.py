@@ -8,7 +8,7 @@ import stat
 from collections.abc import Callable, Container, Sequence
 from typing import Final
 
-from volary.engine.errors import ToolFailed, VolumeBusy
+from volary.engine.errors import ToolFailed, VolumeBusy, VolumeUnreadable
 from volary.engine.formats import process
 from volary.engine.formats.open_image import Arguments, OpenImage
 from volary.engine.formats.process import Limits, Tool
@@ -72,6 +72,8 @@ def run(
     # What QEMU asks when a lock of another program's (fcntl(2), F_OFD_SETLK) is in the way.
     if "Is another process using the image" in words:
         raise VolumeBusy(f"{words} Stop the program that has it open")
+    if "Invalid password" in words:
+        raise VolumeUnreadable(f"the secret is not the one that opens the image: {words}")
     raise ToolFailed(words)
 
 

@@ -27,7 +27,7 @@ from tests.engine.formats.qemu_images import (
 )
 
 from volary.engine.encryption import Encryption
-from volary.engine.errors import ToolFailed, VolumeBusy
+from volary.engine.errors import ToolFailed, VolumeBusy, VolumeUnreadable
 from volary.engine.formats import qcow2, qemu_create, raw
 from volary.engine.formats.open_image import OpenImage
 from volary.engine.formats.qemu_convert import convert, measure
@@ -103,7 +103,7 @@ def test_a_wrong_secret_is_told_with_the_name_of_the_image(tmp_path: Path, sourc
     with (
         opened(source, "raw", 8 * MIB) as first,
         opened(tmp_path / "copy", "luks", 8 * MIB, secret=b"wrong") as copy,
-        pytest.raises(ToolFailed, match=r"^qemu-img convert: Could not open 'copy': Invalid pass"),
+        pytest.raises(VolumeUnreadable, match=r"secret is not the one.*'copy': Invalid pass"),
     ):
         finish(convert(first, copy))
 

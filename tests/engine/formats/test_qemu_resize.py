@@ -135,7 +135,7 @@ def test_a_format_that_qemu_does_not_resize_is_refused(tmp_path: Path, format_: 
     qemu_img("create", "-q", "-f", format_, tmp_path / "disk", MIB)
     with (
         opened(tmp_path / "disk", format_, MIB) as image,
-        pytest.raises(Unsupported, match=f"resizes no image of the format {format_}; convert it"),
+        pytest.raises(Unsupported, match=f"resizes no image of the format {format_}; clone it"),
     ):
         finish(resize(image, 2 * MIB))
 
