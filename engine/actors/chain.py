@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from volary.engine.actors import messages as m
@@ -10,7 +11,7 @@ from volary.engine.actors.job import Job
 from volary.engine.actors.leased_volume import LeasedVolume
 from volary.engine.actors.pool_ref import PoolRef
 from volary.engine.backing_chain import MAX_DEPTH, MAX_OPENED, ChainLink
-from volary.engine.errors import VolaryError, VolumeNotFound, VolumeUnreadable
+from volary.engine.errors import PoolInactive, VolaryError, VolumeNotFound, VolumeUnreadable
 from volary.engine.formats.local_path import local_path
 from volary.engine.image_info import BackingFile
 from volary.engine.names import name_problem
@@ -107,12 +108,20 @@ def lease(
 def lease_backing(
     engine: Engine, job: Job[Any], ref: PoolRef, name: str, backing: BackingFile
 ) -> LeasedVolume:
-    """Have what a volume `name` is to be backed by leased; raises `BackingOutside` when that is no
-    volume of a pool.
+    """Have what a volume `name` is to be backed by leased.
+
+    What is below that is looked at, so that no loop is made, and not read. Raises
+    `BackingOutside` when the backing file is no volume of a pool.
     """
-    walk = _Walk(engine, ref, name)
+    walk = _Walk(engine, ref, name, MAX_DEPTH)
     walk.go_to(backing)
-    return _lease_one(walk, job, backing.format)
+    base = _lease_one(walk, job, backing.format)
+    info = base.info
+    with suppress(BackingOutside, VolumeNotFound, PoolInactive):  # the chain ends, well or badly
+        while (below := _backing(info)) is not None:
+            walk.go_to(below)
+            info = walk.ref.ask(m.InspectVolume(walk.name, below.format))
+    return base
 
 
 def lease_below(

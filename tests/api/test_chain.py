@@ -258,3 +258,22 @@ def test_nothing_outside_of_the_pools_is_opened_because_of_a_header(
     # As an argument of the program it is named when that is executed, and never again.
     named = [line for line in lines if f'"{outside}"' in line and "execve(" not in line]
     assert named == []
+
+
+def test_an_overlay_that_would_close_a_loop_is_refused(
+    pool: volary.Pool, base: volary.Volume
+) -> None:
+    a = pool.create_volume(VolumeSpec("a", format="qcow2", backing=base))
+    b = pool.create_volume(VolumeSpec("b", format="qcow2", backing=a))
+    a.delete()
+    with pytest.raises(volary.VolumeUnreadable, match="a loop"):
+        pool.create_volume(VolumeSpec("a", format="qcow2", backing=b))
+    b.delete()
+
+
+def test_an_overlay_can_be_made_on_one_whose_base_is_gone(
+    pool: volary.Pool, base: volary.Volume
+) -> None:
+    a = pool.create_volume(VolumeSpec("a", format="qcow2", backing=base))
+    base.delete()
+    pool.create_volume(VolumeSpec("b", format="qcow2", backing=a))

@@ -143,7 +143,7 @@ class Create(Operation):
 
     @property
     def reads(self) -> list[Key]:
-        return [] if self.backing is None else self.disk.chain(self.backing)
+        return [] if self.backing is None else [self.backing]
 
     def is_foreseen(self) -> bool:
         # Whether a chain that is not what it says may have one more image is not ours to say.
