@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import mmap
 import os
 import struct
 
@@ -16,6 +17,9 @@ RENAME_NOREPLACE = 1
 _KEEP_SIZE = 0x1
 _PUNCH_HOLE = 0x2
 """Modes of fallocate(2), from linux/falloc.h."""
+
+_CACHESTAT = 451
+"""The number of cachestat(2), the same on all machines (asm-generic/unistd.h) but alpha."""
 
 _FICLONE = 0x40049409
 """ioctl_ficlone(2), from linux/fs.h: _IOW(0x94, 9, int), as every common machine has it."""
@@ -88,6 +92,27 @@ def _sync_file_range(fd: int, flags: int) -> None:
         number = ctypes.get_errno()
         if number != errno.EINTR:
             raise OSError(number, os.strerror(number))
+
+
+class _CacheStat(ctypes.Structure):
+    """struct cachestat of linux/mman.h: counts of pages."""
+
+    _fields_ = [
+        (name, ctypes.c_uint64)
+        for name in ("cached", "dirty", "writeback", "evicted", "recently_evicted")
+    ]
+
+
+def is_cached(fd: int, offset: int, length: int) -> bool:
+    """Say whether the page cache holds all of `length` bytes of `fd` from `offset` on:
+    cachestat(2), since Linux 6.5; False where the kernel does not tell.
+    """
+    stretch = (ctypes.c_uint64 * 2)(offset, length)
+    found = _CacheStat()
+    answer = _libc.syscall(
+        ctypes.c_long(_CACHESTAT), fd, ctypes.byref(stretch), ctypes.byref(found), 0
+    )
+    return bool(answer == 0 and found.cached * mmap.PAGESIZE >= length)
 
 
 def share_blocks(source_fd: int, target_fd: int) -> None:

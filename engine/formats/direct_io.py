@@ -9,6 +9,8 @@ import os
 from types import TracebackType
 from typing import Self
 
+from volary.engine.linux import is_cached
+
 BLOCK = 4096
 """Bytes that offset, length and memory of direct I/O are a multiple of: no file system asks for
 more than its block size, and Linux mounts none above the page size of the common machines."""
@@ -44,7 +46,8 @@ class DirectFile:
 
     fd: the descriptor; O_DIRECT is set and cleared on it within the context, for all who share it.
     direct: False reads and writes through the page cache, and leaves the descriptor as it is.
-    cached_below: pieces of fewer bytes than that go through the page cache.
+    cached_below: pieces of fewer bytes than that go through the page cache; if it is above 0,
+        larger ones are read from it, too, where it holds all of them.
     """
 
     def __init__(self, fd: int, *, direct: bool = True, cached_below: int = 0) -> None:
@@ -72,6 +75,8 @@ class DirectFile:
         """
         length = len(buffer)
         direct = self._direct and length >= self.cached_below
+        if direct and self.cached_below and is_cached(self.fd, offset, length):
+            direct = False  # memory is faster than the disk
         if direct and offset % BLOCK == 0 and length % BLOCK == 0:
             self._turn(direct=True)
             try:

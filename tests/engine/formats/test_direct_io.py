@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tests.engine.formats.sparse_file import KIB, bytes_of, content, sparse_file
 
 from volary.engine.formats.direct_io import BLOCK, DirectFile, huge_pages
+from volary.engine.linux import is_cached
 
 
 def is_direct(fd: int) -> bool:
@@ -84,3 +85,16 @@ def test_small_pieces_go_through_the_page_cache_and_large_ones_past_it(path: Pat
         assert directness == [False, False, True, True]
         assert os.pread(fd, 8 * KIB, 0) == content(64 * KIB)[: 8 * KIB]
         assert bytes(buffer) == content(64 * KIB)
+
+
+def test_the_page_cache_is_known_to_hold_what_was_read(path: Path) -> None:
+    with sparse_file(path, 64 * KIB, [(0, 64 * KIB)]) as fd:
+        os.pread(fd, 64 * KIB, 0)
+        tells = tuple(map(int, os.uname().release.split(".")[:2])) >= (6, 5)
+        assert is_cached(fd, 0, 64 * KIB) == tells
+        os.fsync(fd)
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        assert not is_cached(fd, 0, BLOCK)
+        with DirectFile(fd, cached_below=1) as file:
+            assert file.read(huge_pages(64 * KIB), 0) == 64 * KIB
+        assert not is_cached(fd, 0, BLOCK)
