@@ -14,8 +14,9 @@ class NameSync(Enum):
         one that does, and none is forced before those that came earlier.
     FILE: that of the file. ext4's driver without a journal writes the inode, and the directory
         that a new name of it is in (ext4_sync_parent in fs/ext4/fsync.c); of the directory alone
-        it would not write the file's inode.
-    NEITHER: btrfs, which logs trees apart, ext2, vfat, NFS, FUSE, and what we do not know: the
+        it would not write the file's inode. btrfs logs a file's new names with it
+        (btrfs_log_new_name in fs/btrfs/tree-log.c), and apart from that of the directory.
+    NEITHER: ext2, vfat, NFS, FUSE, and what we do not know: the
         file is synced before and after, and then the directory.
     """
 
@@ -35,41 +36,44 @@ def sync_directory(path: str) -> None:
 
 def name_sync(fd: int) -> NameSync:
     """Return what holds for the file system of the directory `fd`."""
-    device = _device(fd)
-    match _type(device):
+    match _type(fd):
         case "xfs":
             return NameSync.DIRECTORY
+        case "btrfs":
+            return NameSync.FILE
         case "ext3" | "ext4":
-            return _ext4(device)
+            return _ext4(os.fstat(fd).st_dev)
         case _:
             return NameSync.NEITHER
 
 
 def shares_blocks(fd: int) -> bool:
     """Say whether files on the file system of `fd` can share blocks (ioctl_ficlone(2))."""
-    return _type(_device(fd)) in ("btrfs", "xfs", "bcachefs", "ocfs2")
+    return _type(fd) in ("btrfs", "xfs", "bcachefs", "ocfs2")
 
 
-def _device(fd: int) -> str:
-    number = os.fstat(fd).st_dev
-    return f"{os.major(number)}:{os.minor(number)}"
+def _type(fd: int) -> str:
+    """Return the type that /proc/self/mountinfo (proc_pid_mountinfo(5)) gives, or "".
 
-
-def _type(device: str) -> str:
-    """Return the type that /proc/self/mountinfo (proc_pid_mountinfo(5)) gives, or ""."""
+    The mount is found by its number, which /proc/self/fdinfo tells: btrfs has another device
+    number for each subvolume than for the mount.
+    """
     try:
+        with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as facts:
+            mount = next(line.split()[1] for line in facts if line.startswith("mnt_id:"))
         with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mounts:
             for line in mounts:
                 before, _, after = line.partition(" - ")
-                if before.split(" ")[2] == device:
+                if before.split(" ")[0] == mount:
                     return after.split(" ")[0]
-    except OSError:
+    except (OSError, StopIteration):
         pass
     return ""
 
 
-def _ext4(device: str) -> NameSync:
+def _ext4(number: int) -> NameSync:
     """Ask sysfs whether there is a journal (Documentation/ABI/testing/sysfs-fs-ext4)."""
+    device = f"{os.major(number)}:{os.minor(number)}"
     try:
         name = os.path.basename(os.readlink(f"/sys/dev/block/{device}"))
         with open(f"/sys/fs/ext4/{name}/journal_task", encoding="ascii") as journal:

@@ -213,7 +213,7 @@ class VolumeOperations(RuleBasedStateMachine):
         assert cancelled == (job.state is JobState.CANCELLED)
         assert job.cancel() == cancelled
 
-    def settle(self, begun: Begun, *, crashed: bool = False) -> None:
+    def settle(self, begun: Begun, *, crashed: bool = False, closed: bool = False) -> None:
         """Wait for its end, and take note of what it left."""
         self.begun.remove(begun)
         work, job = begun.work, begun.job
@@ -226,7 +226,11 @@ class VolumeOperations(RuleBasedStateMachine):
             assert not work.mishaps, f"{job!r}: not {work.mishaps}"
             work.succeeded(job.result())
             return
-        expected = (*work.mishaps, volary.PoolCrashed) if crashed else work.mishaps
+        expected = work.mishaps
+        if crashed:
+            expected = (*expected, volary.PoolCrashed)
+        if closed:  # before it could open what it reads
+            expected = (*expected, volary.ConnectionClosed)
         assert isinstance(error, expected), f"{job!r}: {error!r}"
         work.stopped(job)
 
@@ -588,7 +592,7 @@ class VolumeOperations(RuleBasedStateMachine):
         self.conn.close()
         for begun in list(self.begun):
             assert begun.job.done()
-            self.settle(begun)
+            self.settle(begun, closed=True)
         self.crashes = dict.fromkeys(POOLS, 0)
         self.conn = self.open()
         for name in POOLS:
