@@ -434,10 +434,18 @@ class VolumeOperations(RuleBasedStateMachine):
                 at += len(data)
             if not stream.job.done():
                 with suppress(volary.VolumeBusy):  # at once, unless all of it was in the pipe
-                    work.volume.upload([])
+                    self.upload_nothing(key)
         assert stream.job.done()
         if self.is_free(key):
-            work.volume.upload([])  # nobody holds it any more
+            self.upload_nothing(key)  # nobody holds it any more
+
+    def upload_nothing(self, key: Key) -> None:
+        """Write to a volume without a change to what is in it: of a raw one it is noted that it
+        is raw.
+        """
+        volary.Volume(self.pools[key.pool], key.name).upload([])
+        image = self.disk.images[key]
+        image.marked = image.format == "raw"
 
     @rule(
         key=KEYS,
@@ -492,7 +500,7 @@ class VolumeOperations(RuleBasedStateMachine):
         assert all(job.done() for job in self.conn.jobs())
         for key in self.disk.images:
             self.disk.check(key)
-            volary.Volume(self.pools[key.pool], key.name).upload([])  # nobody holds it
+            self.upload_nothing(key)  # nobody holds it
         for name, pool in self.pools.items():
             assert names(self.disk.targets[name]) == sorted(self.names_in(name))
             self.compare_with_disk(pool)

@@ -439,13 +439,10 @@ class Upload(_Written):
         wanted = self._wanted()
         assert self.disk.file(self.key) == wanted
         whole = self.offset == 0 and self.total >= min(len(wanted), HEAD)
-        if whole:
-            self.disk.recognise(self.key)
-            image = self.disk.images[self.key]
-            image.marked = image.format == "raw"
-        else:
-            self.recognise()
+        # A part that leaves what a guest wrote at the begin leaves a raw volume raw, for good.
+        self.disk.recognise(self.key, marked=not whole and self.was.format == "raw")
         image = self.disk.images[self.key]
+        image.marked = image.format == "raw"
         if self.template and image.format == "qcow2":
             image.data, image.sound = bytes(image.capacity), True
 
