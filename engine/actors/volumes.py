@@ -176,7 +176,10 @@ class Volumes:
             active,
             message.job,
             message.spec,
-            partial(with_opened, _openers(below), create) if below else create,
+            # Only a vmdk's header has something of its base's content in it.
+            partial(with_opened, _openers(below), create)
+            if below and message.spec.format == "vmdk"
+            else create,
             needed=active.needed(message.spec),
             quick=active.is_quick(message.spec),
         )
