@@ -58,7 +58,7 @@ class NewFile:
             )
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX)
-                orphaned = not self._is(name, fd)
+                orphaned = not has_name(self._dir_fd, name, fd)
             except OSError:
                 os.unlink(name, dir_fd=self._dir_fd)
                 os.close(fd)
@@ -67,16 +67,6 @@ class NewFile:
                 os.close(fd)
                 continue
             self._hidden, self.fd = name, fd
-
-    def _is(self, name: str, fd: int) -> bool:
-        """Say whether `name` still is `fd`'s: FUSE and NFS keep the link count of a removed file
-        that is open.
-        """
-        try:
-            named = os.stat(name, dir_fd=self._dir_fd, follow_symlinks=False)
-        except FileNotFoundError:
-            return False
-        return os.path.samestat(named, os.fstat(fd))
 
     def publish(self, name: str) -> None:
         """Give the file its name; raises FileExistsError when there is one of that name."""
@@ -121,6 +111,18 @@ class NewFile:
         finally:
             if self.fd >= 0:
                 os.close(self.fd)
+
+
+def has_name(dir_fd: int, name: str, fd: int) -> bool:
+    """Say whether `name` is that of the open file `fd`: it may have been removed, or replaced.
+
+    It cannot be told by the link count: FUSE and NFS keep that of a removed file that is open.
+    """
+    try:
+        named = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(named, os.fstat(fd))
 
 
 def hidden_name() -> str:

@@ -11,7 +11,13 @@ from dataclasses import replace
 
 from volary.engine.backends import raw_mark, volume_file
 from volary.engine.backends.backend import ActivePool
-from volary.engine.backends.new_file import NewFile, is_hidden, is_removed, remove_orphan
+from volary.engine.backends.new_file import (
+    NewFile,
+    has_name,
+    is_hidden,
+    is_removed,
+    remove_orphan,
+)
 from volary.engine.backends.open_volume import OpenVolume
 from volary.engine.errors import (
     TargetUnusable,
@@ -381,20 +387,13 @@ class OpenDirectory(ActivePool):
             fd = self._open(name, os.O_RDWR)
             try:
                 yield fd
-                if not self._is(name, fd):
+                if not has_name(self._fd, name, fd):
                     raise VolumeNotFound(
                         f"{self._volume(name)} was removed or replaced by somebody else while it "
                         "was being written; look at what is there now"
                     )
             finally:
                 os.close(fd)
-
-    def _is(self, name: str, fd: int) -> bool:
-        try:
-            named = os.stat(name, dir_fd=self._fd, follow_symlinks=False)
-        except FileNotFoundError:
-            return False
-        return os.path.samestat(named, os.fstat(fd))
 
     @contextmanager
     def _doing(self, what: str) -> Iterator[None]:
