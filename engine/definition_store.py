@@ -26,9 +26,10 @@ from volary.engine.errors import (
 )
 from volary.engine.file_system import sync_directory
 from volary.engine.log import log
-from volary.engine.pool_document import LARGEST, read_pool_document, write_pool_document
+from volary.engine.pool_document import read_pool_document, write_pool_document
 from volary.engine.pool_spec import PoolSpec
 from volary.engine.progress import Done, Operation
+from volary.engine.xml_document import LARGEST
 
 _LOCK = ".volary.lock"
 _AUTOSTART = "autostart"

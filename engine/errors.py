@@ -17,19 +17,28 @@ class ErrorCode(IntEnum):
     """libvirt's `virErrorNumber`, as far as storage uses it."""
 
     INTERNAL_ERROR = 1
+    NO_SUPPORT = 3
     INVALID_CONN = 6
     INVALID_ARG = 8
     OPERATION_FAILED = 9
     XML_ERROR = 27
+    XML_DETAIL = 35
     SYSTEM_ERROR = 38
     NO_STORAGE_POOL = 49
     NO_STORAGE_VOL = 50
     OPERATION_INVALID = 55
+    NO_SECRET = 66
+    CONFIG_UNSUPPORTED = 67
+    STORAGE_PROBE_FAILED = 75
+    STORAGE_POOL_BUILT = 76
     OPERATION_ABORTED = 78
+    OVERFLOW = 82
     OPERATION_UNSUPPORTED = 84
     RESOURCE_BUSY = 87
     ACCESS_DENIED = 88
     STORAGE_VOL_EXIST = 90
+    XML_INVALID_SCHEMA = 92
+    DEVICE_MISSING = 99
 
 
 class VolaryError(Exception):
@@ -48,6 +57,18 @@ class InvalidDocument(InvalidSpec):
     """An XML document is not well-formed, or is not the document that was asked for."""
 
     code = ErrorCode.XML_ERROR
+
+
+class UnknownValue(InvalidDocument):
+    """An XML document has a value, such as a format, that is none of those known."""
+
+    code = ErrorCode.CONFIG_UNSUPPORTED
+
+
+class NotInSchema(InvalidDocument):
+    """An XML document has an element or attribute that nobody reads, and was to be validated."""
+
+    code = ErrorCode.XML_INVALID_SCHEMA
 
 
 class PoolNotFound(VolaryError, LookupError):  # noqa: N818
@@ -94,6 +115,24 @@ class TargetUnusable(VolaryError):  # noqa: N818
 
 class TargetNotEmpty(TargetUnusable):
     """The pool's target cannot be removed while something is in it."""
+
+
+class SourceUnusable(VolaryError):  # noqa: N818
+    """What the pool's storage comes from is missing, or is not what the definition says."""
+
+    code = ErrorCode.OPERATION_FAILED
+
+
+class SourceNotEmpty(SourceUnusable):
+    """Building the pool would write over a file system, a partition table or the like."""
+
+    code = ErrorCode.STORAGE_POOL_BUILT
+
+
+class BackendMissing(VolaryError):  # noqa: N818
+    """Pools of this type can be defined and described, but nothing here can start them."""
+
+    code = ErrorCode.NO_SUPPORT
 
 
 class VolumeNotFound(VolaryError, LookupError):  # noqa: N818

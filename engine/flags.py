@@ -39,6 +39,7 @@ class VolumeCreate(_Flags):
     NONE = 0
     PREALLOCATE_METADATA = 1
     REFLINK = 2
+    VALIDATE = 4
 
 
 class VolumeDelete(_Flags):
@@ -80,12 +81,78 @@ class VolumeDownload(_Flags):
     NONE = 0
 
 
+class PoolDefine(_Flags):
+    """Flags of `define_pool` (virStoragePoolDefineFlags)."""
+
+    __or__ = _Flags.__or__
+    NONE = 0
+    VALIDATE = 1
+
+
 class PoolStart(_Flags):
     """Flags of `create_pool` and `Pool.start` (virStoragePoolCreateFlags)."""
 
     __or__ = _Flags.__or__
     NONE = 0
     BUILD = 1
+    BUILD_OVERWRITE = 2
+    BUILD_NO_OVERWRITE = 4
+
+
+class PoolBuild(_Flags):
+    """Flags of `Pool.build` (virStoragePoolBuildFlags)."""
+
+    __or__ = _Flags.__or__
+    NONE = 0
+    REPAIR = 1
+    RESIZE = 2
+    NO_OVERWRITE = 4
+    OVERWRITE = 8
+
+
+class PoolDelete(_Flags):
+    """Flags of `Pool.delete` (virStoragePoolDeleteFlags)."""
+
+    __or__ = _Flags.__or__
+    NONE = 0
+    ZEROED = 1
+
+
+class PoolXml(_Flags):
+    """Flags of `Pool.xml` (virStorageXMLFlags)."""
+
+    __or__ = _Flags.__or__
+    NONE = 0
+    INACTIVE = 1
+
+
+class PoolList(_Flags):
+    """Flags of `Connection.pools` (virConnectListAllStoragePoolsFlags): a pool is listed that has
+    one of each group from which any is given.
+    """
+
+    __or__ = _Flags.__or__
+    NONE = 0
+    INACTIVE = 1
+    ACTIVE = 2
+    PERSISTENT = 4
+    TRANSIENT = 8
+    AUTOSTART = 16
+    NO_AUTOSTART = 32
+    DIR = 1 << 6
+    FS = 1 << 7
+    NETFS = 1 << 8
+    LOGICAL = 1 << 9
+    DISK = 1 << 10
+    ISCSI = 1 << 11
+    SCSI = 1 << 12
+    MPATH = 1 << 13
+    RBD = 1 << 14
+    SHEEPDOG = 1 << 15
+    GLUSTER = 1 << 16
+    ZFS = 1 << 17
+    VSTORAGE = 1 << 18
+    ISCSI_DIRECT = 1 << 19
 
 
 class PoolFlags(_Flags):

@@ -6,9 +6,7 @@ from lxml import etree
 
 from volary.engine.errors import InvalidDocument
 from volary.engine.pool_spec import PoolSpec
-
-LARGEST = 1 << 20
-"""Bytes in the largest document that is read: libvirt's own hold a few thousand."""
+from volary.engine.xml_document import parse
 
 _DEFAULT_MODE = 0o711  # VIR_STORAGE_DEFAULT_POOL_PERM_MODE
 
@@ -19,9 +17,7 @@ def read_pool_document(document: str | bytes) -> PoolSpec:
     Raises `InvalidDocument` for one that is not well-formed, too large, or not of a pool, and
     `InvalidSpec` for one whose values cannot be meant so.
     """
-    root = _parse(document)
-    if root.tag != "pool":
-        raise InvalidDocument(f"expected the element <pool>, found <{root.tag}>")
+    root = parse(document, "pool")
     name = _text(root, "name")
     target = _text(root, "target/path")
     if not name:
@@ -38,24 +34,6 @@ def read_pool_document(document: str | bytes) -> PoolSpec:
         owner=_number(root, permissions + "owner"),
         group=_number(root, permissions + "group"),
     )
-
-
-def _parse(document: str | bytes) -> etree._Element:
-    try:
-        data = document.encode() if isinstance(document, str) else document
-    except UnicodeEncodeError as error:
-        raise InvalidDocument(f"the document is no text that UTF-8 can hold: {error}") from None
-    if len(data) > LARGEST:
-        raise InvalidDocument(f"the document has {len(data)} bytes; at most {LARGEST} are read")
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False)
-    try:
-        root = etree.fromstring(data, parser)
-    except (etree.XMLSyntaxError, ValueError) as error:
-        raise InvalidDocument(f"the document is not well-formed XML: {error}") from error
-    # Asked of the parser, which knows the document's encoding; any DOCTYPE makes an internal DTD.
-    if root.getroottree().docinfo.internalDTD is not None:
-        raise InvalidDocument("the document has a DOCTYPE, which a pool's has no need of")
-    return root
 
 
 def _text(root: etree._Element, path: str) -> str | None:

@@ -13,8 +13,8 @@ from volary.engine.pool_spec import PoolSpec
 class PoolState(IntEnum):
     """libvirt's `virStoragePoolState`.
 
-    No pool of type "dir" is ever DEGRADED or INACCESSIBLE: they are libvirt's, and come with the
-    pool types that have them.
+    DEGRADED: what is there can only be read, or not all of it is there.
+    INACCESSIBLE: what the pool is made of was taken away while it was active.
     """
 
     INACTIVE = 0

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 from uuid import UUID
 
 from volary.engine.backends.open_volume import OpenVolume
+from volary.engine.errors import Unsupported
+from volary.engine.flags import PoolBuild, PoolDelete
 from volary.engine.formats import raw_transfer
 from volary.engine.formats.raw_transfer import Sink, Source
-from volary.engine.pool_info import Space
+from volary.engine.pool_info import PoolState, Space
+from volary.engine.pool_source import PoolSource
 from volary.engine.pool_spec import PoolSpec
-from volary.engine.progress import Operation
+from volary.engine.progress import Done, Operation
 from volary.engine.secret import Secret
+from volary.engine.volume_details import VolumeDetails
 from volary.engine.volume_info import VolumeInfo
 from volary.engine.volume_spec import VolumeSpec
 from volary.engine.wipe_algorithm import WipeAlgorithm
@@ -25,20 +31,45 @@ class Backend(ABC):
     `volary.engine.progress.Operation` says.
     """
 
+    type: ClassVar[str]
+    """The pool type, as `POOL_TYPES` has it."""
+
     def __init__(self, spec: PoolSpec) -> None:
         self.spec = spec
 
+    @classmethod
+    def find_sources(
+        cls,
+        wanted: PoolSource,  # noqa: ARG003 - for those that can
+    ) -> Operation[tuple[PoolSource, ...]]:
+        """Return what pools of this type could be made of on this host, or on those of `wanted`.
+
+        Raises `Unsupported` for a type whose sources nobody can list.
+        """
+        yield Done()
+        raise Unsupported(
+            f"the sources of {cls.type!r} pools cannot be found out; say what the pool is made of"
+        )
+
     @abstractmethod
-    def build(self) -> Operation[None]:
-        """Make what the pool needs to be started: a directory, a file system, a volume group."""
+    def build(self, flags: PoolBuild = PoolBuild.NONE) -> Operation[None]:
+        """Make what the pool needs to be started: a directory, a file system, a volume group.
+
+        flags: with `PoolBuild.NO_OVERWRITE`, or with neither of the two, what the source holds
+            stays: `SourceNotEmpty` says what that is. With `PoolBuild.OVERWRITE` it is lost.
+            Raises `Unsupported` for a flag that means nothing here.
+        """
 
     @abstractmethod
     def start(self) -> Operation[ActivePool]:
         """Open the pool, and return what can be done with it now."""
 
     @abstractmethod
-    def delete(self) -> Operation[None]:
-        """Undo `build`: remove what the pool is made of."""
+    def delete(self, flags: PoolDelete = PoolDelete.NONE) -> Operation[None]:
+        """Undo `build`: remove what the pool is made of.
+
+        Raises `Unsupported` for a flag that means nothing here.
+        """
 
 
 class ActivePool(ABC):
@@ -62,6 +93,12 @@ class ActivePool(ABC):
     @abstractmethod
     def device(self) -> int:
         """The file system that the volumes take space from: its device number (stat(2))."""
+
+    def state(self) -> PoolState:
+        """Return RUNNING; DEGRADED when what is there can only be read, or not all of it is; or
+        INACCESSIBLE when it was taken away, so that nothing of it can be reached.
+        """
+        return PoolState.RUNNING
 
     @abstractmethod
     def stop(self) -> Operation[None]:
@@ -116,6 +153,16 @@ class ActivePool(ABC):
         known: as in `scan`; None recognises it anew.
         format: what to read it as, whatever it looks like.
         """
+
+    def path(self, name: str) -> str:
+        """Return where a volume of that name is."""
+        return os.path.join(self.spec.target, name)
+
+    def details(self, info: VolumeInfo) -> VolumeDetails:
+        """Return all that is known of a volume, of which `info` was just told; raises
+        `VolumeNotFound`.
+        """
+        return VolumeDetails(info, f"{self.uuid}/{info.name}", self.path(info.name))
 
     @abstractmethod
     def open_volume(

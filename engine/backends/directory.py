@@ -8,8 +8,9 @@ from contextlib import suppress
 
 from volary.engine.backends.backend import ActivePool, Backend
 from volary.engine.backends.open_directory import OpenDirectory
-from volary.engine.errors import TargetNotEmpty, TargetUnusable, from_os_error
+from volary.engine.errors import TargetNotEmpty, TargetUnusable, Unsupported, from_os_error
 from volary.engine.file_system import name_sync, sync_directory
+from volary.engine.flags import PoolBuild, PoolDelete
 from volary.engine.mode import same_if_none
 from volary.engine.progress import Done, Operation
 
@@ -19,9 +20,16 @@ _DEFAULT_MODE = 0o711  # libvirt's for a pool's directory
 class DirectoryBackend(Backend):
     """A directory that is not in use."""
 
-    def build(self) -> Operation[None]:
+    type = "dir"
+
+    def build(self, flags: PoolBuild = PoolBuild.NONE) -> Operation[None]:
         """Make the target and the directories above it, with the pool's mode, owner and group."""
         yield Done()
+        if flags:
+            raise Unsupported(
+                f"pool {self.spec.name!r}: a directory is built without {flags!r}: nothing "
+                "that is in it is ever written over"
+            )
         spec = self.spec
         doing = f"building pool {spec.name!r} at {spec.target}"
         made: list[str] = []
@@ -75,10 +83,14 @@ class DirectoryBackend(Backend):
             os.close(fd)
             raise
 
-    def delete(self) -> Operation[None]:
+    def delete(self, flags: PoolDelete = PoolDelete.NONE) -> Operation[None]:
         """Remove the target, which must be empty."""
         yield Done()
         spec = self.spec
+        if flags:
+            raise Unsupported(
+                f"pool {spec.name!r}: a directory is deleted without {flags!r}: it must be empty"
+            )
         try:
             os.rmdir(spec.target)
             sync_directory(os.path.dirname(spec.target))

@@ -75,10 +75,10 @@ def test_a_document_that_is_none_is_refused_with_the_place(document: str, reason
         read_pool_document(document)
 
 
-def test_a_pool_type_without_a_backend_is_refused() -> None:
-    with pytest.raises(InvalidSpec, match="unknown type 'zfs'"):
+def test_a_pool_type_that_nobody_knows_is_refused() -> None:
+    with pytest.raises(InvalidSpec, match="unknown type 'bcachefs'"):
         read_pool_document(
-            "<pool type='zfs'><name>a</name><target><path>/a</path></target></pool>"
+            "<pool type='bcachefs'><name>a</name><target><path>/a</path></target></pool>"
         )
 
 
