@@ -2,7 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-READY := $(VENV)/.ready
+# Tests that run libvirt beside ours need its Python binding, which is built against libvirt's headers.
+LIBVIRT := $(shell pkg-config --exists libvirt 2>/dev/null && echo libvirt)
+READY := $(VENV)/.ready$(LIBVIRT:%=-%)
 
 .PHONY: help demo test check bench fuzz grid format clean
 .DEFAULT_GOAL := help
@@ -45,4 +47,5 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Volary needs Python 3.11 or later; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(if $(LIBVIRT),$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[libvirt]' || echo "libvirt-python cannot be built here (it wants gcc and python3-dev): tests that need it are skipped")
 	@touch $@
