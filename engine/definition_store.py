@@ -1,7 +1,9 @@
 """Pool definitions on disk, in the layout of libvirt's storage configuration.
 
 `NAME.xml` holds a persistent pool's document; `autostart/NAME.xml` is a link to it when the pool
-is to be started with the engine.
+is to be started with the engine. So a state directory can be libvirt's own, and libvirt's ours,
+as long as no more than one of the two runs. What somebody else wrote into a document that is not
+read stays there until the pool is defined anew.
 """
 
 from __future__ import annotations
@@ -117,8 +119,7 @@ class DefinitionStore:
             return []
         if spec.uuid is None:
             spec = self._identify(spec)
-        linked = os.path.lexists(os.path.join(self.directory, _AUTOSTART, name))
-        return [StoredPool(spec, linked)]
+        return [StoredPool(spec, _same_file(self._autostart_link(name), path))]
 
     def _identify(self, spec: PoolSpec) -> PoolSpec:
         """Give a UUID to a definition that somebody wrote without one, and keep it: the keys of
@@ -131,6 +132,9 @@ class DefinitionStore:
         except VolaryError as error:
             log().warning("a pool gets another UUID at each start", pool=spec.name, why=str(error))
         return spec
+
+    def _autostart_link(self, name: str) -> str:
+        return os.path.join(self.directory, _AUTOSTART, name)
 
     def save(self, spec: PoolSpec) -> Operation[None]:
         """Write the definition, as a whole or not at all."""
@@ -165,13 +169,17 @@ class DefinitionStore:
     def set_autostart(self, spec: PoolSpec, *, on: bool) -> Operation[None]:
         """Make or remove the autostart link."""
         yield Done()
-        folder = os.path.join(self.directory, _AUTOSTART)
-        link = os.path.join(folder, spec.name + _SUFFIX)
+        name = spec.name + _SUFFIX
+        link = self._autostart_link(name)
+        folder = os.path.dirname(link)
         try:
             if on:
                 os.makedirs(folder, mode=0o700, exist_ok=True)
-                with suppress(FileExistsError):
-                    os.symlink(os.path.join("..", spec.name + _SUFFIX), link)
+                if _same_file(link, os.path.join(self.directory, name)):
+                    return
+                with suppress(FileNotFoundError):
+                    os.unlink(link)  # it leads elsewhere, as in a directory that was moved
+                os.symlink(os.path.join("..", name), link)
                 sync_directory(self.directory)
             else:
                 with suppress(FileNotFoundError):
@@ -181,6 +189,14 @@ class DefinitionStore:
             sync_directory(folder)
         except OSError as error:
             raise from_os_error(error, f"setting autostart of pool {spec.name!r}") from error
+
+
+def _same_file(link: str, path: str) -> bool:
+    """Return whether a link leads to a file, be it absolute or relative."""
+    try:
+        return os.path.samefile(link, path)
+    except OSError:
+        return False
 
 
 def _open_lock(path: str) -> int:

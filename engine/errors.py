@@ -59,16 +59,58 @@ class InvalidDocument(InvalidSpec):
     code = ErrorCode.XML_ERROR
 
 
+class MalformedDocument(InvalidDocument):
+    """A document is not well-formed XML, or XML that is not read, such as one with entities."""
+
+    code = ErrorCode.XML_DETAIL
+
+
+class MalformedWwn(InvalidDocument):
+    """An XML document has a World Wide Name that is none; the code is libvirt's for it."""
+
+    code = ErrorCode.INTERNAL_ERROR
+
+
+class UnavailableFeature(InvalidDocument):
+    """An XML document asks for a feature that pools of its type do not have."""
+
+    code = ErrorCode.NO_SUPPORT
+
+
 class UnknownValue(InvalidDocument):
     """An XML document has a value, such as a format, that is none of those known."""
 
     code = ErrorCode.CONFIG_UNSUPPORTED
 
 
+class UnknownUnit(InvalidDocument):
+    """An XML document has a size in a unit that is none."""
+
+    code = ErrorCode.INVALID_ARG
+
+
+class TooLarge(InvalidDocument):
+    """An XML document has a size that is more than a file can have."""
+
+    code = ErrorCode.OVERFLOW
+
+
 class NotInSchema(InvalidDocument):
     """An XML document has an element or attribute that nobody reads, and was to be validated."""
 
     code = ErrorCode.XML_INVALID_SCHEMA
+
+
+class ConflictingValues(InvalidSpec):
+    """Each of two parts of a specification is fine, and both together are not."""
+
+    code = ErrorCode.CONFIG_UNSUPPORTED
+
+
+class PassphraseMissing(InvalidSpec):
+    """A volume is to be encrypted with a secret that nobody has given."""
+
+    code = ErrorCode.NO_SECRET
 
 
 class PoolNotFound(VolaryError, LookupError):  # noqa: N818
@@ -93,6 +135,12 @@ class PoolActive(VolaryError):  # noqa: N818
     """The call needs a stopped pool, and this one is active."""
 
     code = ErrorCode.OPERATION_INVALID
+
+
+class PoolTransient(VolaryError):  # noqa: N818
+    """The call needs a persistent pool, and this one has no stored definition."""
+
+    code = ErrorCode.INTERNAL_ERROR
 
 
 class PoolBusy(VolaryError):  # noqa: N818
@@ -121,6 +169,24 @@ class SourceUnusable(VolaryError):  # noqa: N818
     """What the pool's storage comes from is missing, or is not what the definition says."""
 
     code = ErrorCode.OPERATION_FAILED
+
+
+class SourceMissing(SourceUnusable):
+    """What the pool's storage comes from is not there, or has nothing in it."""
+
+    code = ErrorCode.INVALID_ARG
+
+
+class SourceUnformatted(SourceUnusable):
+    """What the pool's storage comes from has to be formatted first: build the pool."""
+
+    code = ErrorCode.STORAGE_PROBE_FAILED
+
+
+class SourceMismatched(SourceUnusable):
+    """What the pool's storage comes from has another format than the definition says."""
+
+    code = ErrorCode.OPERATION_INVALID
 
 
 class SourceNotEmpty(SourceUnusable):
@@ -214,6 +280,18 @@ class Unsupported(VolaryError):  # noqa: N818
     """A format cannot do what was asked for; the text says which one, and what can."""
 
     code = ErrorCode.OPERATION_UNSUPPORTED
+
+
+class NothingToFormat(Unsupported):
+    """A flag says what to do with a source's content, and pools of this type have no source."""
+
+    code = ErrorCode.OPERATION_INVALID
+
+
+class NoDiscovery(Unsupported):
+    """Nobody can list what pools of this type could be made of."""
+
+    code = ErrorCode.NO_SUPPORT
 
 
 class InternalFailure(VolaryError):  # noqa: N818

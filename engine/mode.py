@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from volary.engine.errors import InvalidSpec
 
 Mode: TypeAlias = int | str
 """Permission bits: 0o640, or octal digits such as "0640"."""
+
+LARGEST_MODE: Final = 0o777
+"""libvirt's documents, which definitions are stored in, hold no set-id or sticky bits."""
 
 _LARGEST_ID = 2**32 - 2  # (uid_t)-1 means "leave it" to chown(2)
 
@@ -19,8 +22,8 @@ def parse_mode(mode: Mode, what: str) -> int:
             mode = int(mode, 8)
         except ValueError:
             raise InvalidSpec(f"{what}: {mode!r} is not octal, such as '0640'") from None
-    if isinstance(mode, bool) or not isinstance(mode, int) or not 0 <= mode <= 0o7777:  # noqa: PLR2004
-        raise InvalidSpec(f"{what}: {mode!r} is not within 0 and 0o7777")
+    if isinstance(mode, bool) or not isinstance(mode, int) or not 0 <= mode <= LARGEST_MODE:
+        raise InvalidSpec(f"{what}: {mode!r} is not within 0 and {LARGEST_MODE:#o}")
     return mode
 
 

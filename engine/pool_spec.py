@@ -5,17 +5,30 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 from uuid import UUID, uuid4
 
 from volary.engine.errors import InvalidSpec
 from volary.engine.mode import Mode, check_id, parse_mode
 from volary.engine.names import LONGEST, character_problem, check_name
-from volary.engine.pool_source import PoolSource
+from volary.engine.pool_source import (
+    MADE_TARGETS,
+    PoolSource,
+    check_choice,
+    check_source,
+    check_text,
+    complete_source,
+    tidy_path,
+)
 from volary.engine.pool_type import POOL_TYPES, PoolType
+from volary.engine.shown import shown
+from volary.engine.uuid_text import parse_uuid
 
 _LONGEST_POOL_NAME = LONGEST - len(".xml")  # its definition is NAME.xml in the state directory
-_MADE_TARGETS = {"logical": "/dev", "zfs": "/dev/zvol"}
-"""Where the kernel's drivers put the volumes of a group; libvirt takes no other target."""
+REFRESH_ALLOCATIONS: Final = ("default", "capacity")
+COW_TYPES: Final = ("dir", "fs")
+MOUNTED_TYPES: Final = ("fs", "netfs")
+CONFIGURED_TYPES: Final = ("rbd",)
 
 _LONGEST_PATH = 4095  # PATH_MAX of limits.h, less the NUL
 
@@ -75,14 +88,17 @@ class PoolSpec:
         mount_options: Sequence[str] = (),
         config_options: Sequence[tuple[str, str]] = (),
     ) -> None:
-        where = f"pool {name!r}"
+        where = f"pool {shown(name)}"
         put = object.__setattr__
-        put(self, "name", check_name(name, "pool", longest=_LONGEST_POOL_NAME))
+        put(self, "name", check_pool_name(name))
         type_ = POOL_TYPES.get(type) if isinstance(type, str) else None
         if type_ is None:
-            raise InvalidSpec(f"{where}: unknown type {type!r}; known: {', '.join(POOL_TYPES)}")
+            raise InvalidSpec(
+                f"{where}: unknown type {shown(type)}; known: {', '.join(POOL_TYPES)}"
+            )
         put(self, "type", type)
-        put(self, "source", _complete(source or PoolSource(), type_, name))
+        put(self, "source", complete_source(source or PoolSource(), type_, name))
+        check_source(self.source, type_, where)
         put(self, "target", _target(target, self.source, type_, where))
         put(self, "uuid", _check_uuid(uuid, where))
         put(self, "mode", None if mode is None else parse_mode(mode, f"{where}: mode"))
@@ -91,38 +107,84 @@ class PoolSpec:
         put(self, "label", label)
         put(self, "cow", cow)
         put(self, "refresh_allocation", refresh_allocation)
-        put(self, "mount_options", tuple(mount_options))
-        put(self, "config_options", tuple(config_options))
+        put(self, "mount_options", _texts(mount_options, f"{where}: mount_options"))
+        put(self, "config_options", _pairs(config_options, f"{where}: config_options"))
+        self._check(type_, where)
+
+    def _check(self, type_: PoolType, where: str) -> None:
+        """Refuse what pools of this type do not have."""
+        if self.label is not None:
+            check_text(self.label, f"{where}: label")
+        check_choice(self.cow, f"{where}: cow")
+        if self.refresh_allocation not in (None, *REFRESH_ALLOCATIONS):
+            raise InvalidSpec(
+                f"{where}: unknown refresh_allocation {shown(self.refresh_allocation)}; known: "
+                + ", ".join(REFRESH_ALLOCATIONS)
+            )
+        permissions = (self.mode, self.owner, self.group, self.label)
+        for what, given, types in (
+            ("mode, owner, group and label", permissions != (None,) * 4, _types_with_target()),
+            ("cow", self.cow is not None, COW_TYPES),
+            ("mount_options", bool(self.mount_options), MOUNTED_TYPES),
+            ("config_options", bool(self.config_options), CONFIGURED_TYPES),
+        ):
+            if given and type_.name not in types:
+                raise InvalidSpec(
+                    f"{where}: {what} are not for type {type_.name!r}, but for {', '.join(types)}"
+                )
 
     def with_uuid(self) -> PoolSpec:
         """Return this spec with a UUID: its own, or a new random one."""
         return self if self.uuid is not None else replace(self, uuid=uuid4())
 
 
-def _complete(source: PoolSource, type_: PoolType, pool: str) -> PoolSource:
-    """Return the source with what it has if nothing is said."""
-    if source.format is None and type_.formats:
-        source = replace(source, format=type_.default_format)
-    if source.name is None and "name" in type_.source:
-        source = replace(source, name=pool)
-    if source.directory is None and type_.name == "gluster":
-        source = replace(source, directory="/")
-    return source
+def check_pool_name(name: str) -> str:
+    """Return a pool's name; raises `InvalidSpec` for what cannot be one."""
+    return check_name(name, "pool", longest=_LONGEST_POOL_NAME)
+
+
+def _types_with_target() -> tuple[str, ...]:
+    return tuple(type_.name for type_ in POOL_TYPES.values() if type_.has_target)
+
+
+def _texts(texts: Sequence[str], what: str) -> tuple[str, ...]:
+    if isinstance(texts, str):
+        raise InvalidSpec(f"{what}: {shown(texts)} is one text; give a sequence of them")
+    for text in texts:
+        check_text(text, what)
+    return tuple(texts)
+
+
+def _pairs(pairs: Sequence[tuple[str, str]], what: str) -> tuple[tuple[str, str], ...]:
+    for pair in pairs:
+        if not isinstance(pair, tuple) or len(pair) != 2:  # noqa: PLR2004 - a name and a value
+            raise InvalidSpec(f"{what}: {shown(pair)} is no tuple of a name and a value")
+        for text in pair:
+            check_text(text, what)
+    return tuple(pairs)
 
 
 def _target(
     target: str | os.PathLike[str], source: PoolSource, type_: PoolType, where: str
 ) -> str:
     """Return the path that the volumes are found below."""
-    if not type_.has_target:
-        return ""
-    if type_.name in _MADE_TARGETS:
-        return _check_target(f"{_MADE_TARGETS[type_.name]}/{source.name}", where)
-    return _check_target(target, where)
+    if type_.name in MADE_TARGETS:
+        made = tidy_path(f"{MADE_TARGETS[type_.name]}/{source.name}")
+    elif not type_.has_target:
+        made = ""
+    else:
+        return check_target(target, where)
+    if target and os.fspath(target) != made:
+        raise InvalidSpec(
+            f"{where}: target {shown(target)}: type {type_.name!r} "
+            + (f"has {made!r}" if made else "has none")
+            + "; leave it out"
+        )
+    return check_target(made, where) if made else ""
 
 
 def normal_target(target: str | os.PathLike[str]) -> str:
-    """Return a path in the form that targets have, in which one can be compared with another.
+    """Return a path without "." and "..", by its letters alone, to compare with another.
 
     Raises `InvalidSpec` for what is no path.
     """
@@ -131,36 +193,42 @@ def normal_target(target: str | os.PathLike[str]) -> str:
     except TypeError:
         path = ""
     if not isinstance(path, str) or not path:
-        raise InvalidSpec(f"target {target!r} is no path; give an absolute one as a str or a Path")
+        raise InvalidSpec(
+            f"target {shown(target)} is no path; give an absolute one as a str or a Path"
+        )
     path = os.path.normpath(path)
     # POSIX lets two slashes begin something else, and normpath keeps them; Linux does not.
     return path[1:] if path.startswith("//") else path
 
 
-def _check_target(target: str | os.PathLike[str], where: str) -> str:
+def check_target(target: str | os.PathLike[str], where: str) -> str:
+    """Return a target as it is kept; raises `InvalidSpec` for what cannot be one."""
     try:
-        normal = normal_target(target)
-    except InvalidSpec as error:
-        raise InvalidSpec(f"{where}: {error}") from None
-    path = os.fspath(target)
+        path = os.fspath(target)
+    except TypeError:
+        path = ""
+    if not isinstance(path, str) or not path:
+        raise InvalidSpec(
+            f"{where}: target {shown(target)} is no path; give an absolute one as a str or a Path"
+        )
     problem = character_problem(path)
     if problem is not None:
-        raise InvalidSpec(f"{where}: target {path!r} {problem}")
+        raise InvalidSpec(f"{where}: target {shown(path)} {problem}")
     if not path.startswith("/"):
-        raise InvalidSpec(f"{where}: target {path!r} is relative; give an absolute path")
+        raise InvalidSpec(f"{where}: target {shown(path)} is relative; give an absolute path")
     try:
         length = len(path.encode())
     except UnicodeEncodeError:
-        raise InvalidSpec(f"{where}: target {path!r} is not valid UTF-8") from None
+        raise InvalidSpec(f"{where}: target {shown(path)} is not valid UTF-8") from None
     if length > _LONGEST_PATH:
         raise InvalidSpec(f"{where}: target has {length} bytes; at most {_LONGEST_PATH} go")
-    return normal
+    return tidy_path(path)
 
 
 def _check_uuid(uuid: UUID | str | None, where: str) -> UUID | None:
     if uuid is None or isinstance(uuid, UUID):
         return uuid
-    try:
-        return UUID(uuid)
-    except (ValueError, AttributeError, TypeError):
-        raise InvalidSpec(f"{where}: uuid {uuid!r} is none; give 32 hexadecimal digits") from None
+    found = parse_uuid(uuid) if isinstance(uuid, str) else None
+    if found is None:
+        raise InvalidSpec(f"{where}: uuid {shown(uuid)} is none; give 32 hexadecimal digits")
+    return found

@@ -31,6 +31,7 @@ class PoolType:
     has_target: whether its volumes are found below a path of this host.
     formats: what its source can be formatted as; empty where there is nothing to choose.
     default_format: the one of them that it has if none is given.
+    added_formats: formats that are taken, too, though libvirt does not know them.
     volume_formats: the formats that its volumes can have; empty where they have none.
     default_volume_format: the one that they have if none is given.
     """
@@ -40,6 +41,7 @@ class PoolType:
     has_target: bool = True
     formats: tuple[str, ...] = ()
     default_format: str = ""
+    added_formats: tuple[str, ...] = ()
     volume_formats: tuple[str, ...] = ()
     default_volume_format: str = ""
 
@@ -54,6 +56,7 @@ _TYPES = (
             *("vfat", "hfs+", "xfs", "ocfs2", "vmfs"),
         ),
         default_format="auto",
+        added_formats=("btrfs",),
         volume_formats=_FILE_FORMATS,
         default_volume_format="raw",
     ),

@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.engine.pool_specs import pool_specs
 
 from volary.engine.definition_store import DefinitionStore
 from volary.engine.errors import AccessDenied, StateDirectoryBusy, StorageFailed
@@ -52,6 +53,44 @@ def test_autostart_comes_back_and_can_be_set_twice(store: DefinitionStore, spec:
     for on in (True, True, False, False, True):
         run(store.set_autostart(spec, on=on))
         assert store.load()[0].autostart is on
+
+
+@pytest.mark.parametrize("absolute", [True, False])
+def test_an_autostart_link_of_somebody_elses_counts(
+    store: DefinitionStore, spec: PoolSpec, absolute: bool
+) -> None:
+    run(store.save(spec))
+    directory = Path(store.directory)
+    (directory / "autostart").mkdir()
+    target = directory / "images.xml" if absolute else Path("../images.xml")
+    (directory / "autostart" / "images.xml").symlink_to(target)
+    assert store.load()[0].autostart
+
+
+def test_an_autostart_link_that_leads_elsewhere_is_none_and_is_replaced(
+    store: DefinitionStore, spec: PoolSpec
+) -> None:
+    run(store.save(spec))
+    directory = Path(store.directory)
+    (directory / "autostart").mkdir()
+    link = directory / "autostart" / "images.xml"
+    link.symlink_to("/etc/libvirt/storage/of-another-machine.xml")
+    assert not store.load()[0].autostart
+    run(store.set_autostart(spec, on=True))
+    assert link.samefile(directory / "images.xml")
+    assert store.load()[0].autostart
+
+
+@given(pool_specs())
+def test_a_definition_of_any_type_comes_back(spec: PoolSpec) -> None:
+    spec = spec.with_uuid()
+    with TemporaryDirectory() as directory:
+        store = DefinitionStore(directory)
+        try:
+            run(store.save(spec))
+            assert [found.spec for found in store.load()] == [spec]
+        finally:
+            store.close()
 
 
 def test_removing_leaves_nothing_of_it(store: DefinitionStore, spec: PoolSpec) -> None:
