@@ -11,7 +11,7 @@ from volary.api.outcome import outcome, submitting
 from volary.api.upload_source import UploadSource, open_source
 from volary.api.volume_stream import VolumeStream
 from volary.engine.actors import messages as m
-from volary.engine.actors.chain import follow, lease_below
+from volary.engine.actors.chain import describe, follow, lease_below
 from volary.engine.actors.job import Job
 from volary.engine.backing_chain import ChainLink
 from volary.engine.errors import InvalidSpec
@@ -30,6 +30,7 @@ from volary.engine.pipe import Pipe
 from volary.engine.progress import Progress
 from volary.engine.secret import Secret
 from volary.engine.size import Size, parse_size
+from volary.engine.volume_document import write_volume_details
 from volary.engine.volume_info import VolumeInfo
 from volary.engine.wipe_algorithm import WipeAlgorithm
 
@@ -75,6 +76,15 @@ class Volume:
     def info(self) -> VolumeInfo:
         """Return format and sizes as they are on disk now; raises `VolumeNotFound`."""
         return self.pool.ref.ask(m.InspectVolume(self.name))
+
+    def xml(self) -> str:
+        """Return it as libvirt's volume document, with what is on disk now.
+
+        Of the image that it is backed by, there is what its header says, and what a volume of an
+        active pool is, and no more. Raises `VolumeNotFound`.
+        """
+        details = describe(self.pool.engine, self.pool.ref, self.name)
+        return write_volume_details(details, pool_type=self.pool.type)
 
     def __fspath__(self) -> str:
         return self.path

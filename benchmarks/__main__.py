@@ -11,11 +11,14 @@ from benchmarks import (
     cancel,
     clone,
     creation_rate,
+    events,
     extent_size,
+    hostile_xml,
     lookup,
     many_pools,
     qcow2_rate,
     reflink,
+    volume_document,
 )
 from benchmarks.runner import Scenario, run_all
 
@@ -23,6 +26,7 @@ SCENARIOS: dict[str, Scenario] = {
     # Creation first: its files are deleted last, and nothing was deleted before them.
     "creation_rate": creation_rate.run,
     "qcow2_rate": qcow2_rate.run,
+    "events": events.run,
     "lookup": lookup.run,
     "allocation": allocation.run,
     "extent_size": extent_size.run,
@@ -30,6 +34,8 @@ SCENARIOS: dict[str, Scenario] = {
     "reflink": reflink.run,
     "cancel": cancel.run,
     "many_pools": many_pools.run,
+    "hostile_xml": hostile_xml.run,
+    "volume_document": volume_document.run,
 }
 
 

@@ -145,6 +145,57 @@ def rename_no_replace(dir_fd: int, old: str, new: str) -> None:
         raise OSError(number, os.strerror(number), new)
 
 
+class _StatxTime(ctypes.Structure):
+    """struct statx_timestamp of linux/stat.h."""
+
+    _fields_ = [
+        ("seconds", ctypes.c_int64),
+        ("nanoseconds", ctypes.c_uint32),
+        ("reserved", ctypes.c_int32),
+    ]
+
+
+class _Statx(ctypes.Structure):
+    """struct statx of linux/stat.h."""
+
+    _fields_ = [
+        ("mask", ctypes.c_uint32),
+        ("before", ctypes.c_uint32 * 19),
+        ("born", _StatxTime),
+        ("after", ctypes.c_uint8 * 160),
+    ]
+
+
+_AT_FDCWD, _AT_SYMLINK_NOFOLLOW, _STATX_BTIME = -100, 0x100, 0x800
+
+
+def birth_time(
+    path: str, *, dir_fd: int | None = None, follow_symlinks: bool = True
+) -> int | None:
+    """Return when a file was made, in nanoseconds since the epoch: statx(2), with the arguments of
+    `os.stat`. None where the file system does not keep it.
+    """
+    found = _Statx()
+    try:
+        statx = _libc.statx
+    except AttributeError:  # glibc before 2.28, some musl
+        return None
+    answer = statx(
+        ctypes.c_int(_AT_FDCWD if dir_fd is None else dir_fd),
+        os.fsencode(path),
+        ctypes.c_int(0 if follow_symlinks else _AT_SYMLINK_NOFOLLOW),
+        ctypes.c_uint(_STATX_BTIME),
+        ctypes.byref(found),
+    )
+    if answer != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), path)
+    if not found.mask & _STATX_BTIME:
+        return None
+    born: _StatxTime = found.born
+    return int(born.seconds) * 10**9 + int(born.nanoseconds)
+
+
 _FS_IOC_GETFLAGS = 0x80086601  # linux/fs.h, of a 64-bit kernel
 _FS_IOC_SETFLAGS = 0x40086602
 _FS_NOCOW_FL = 0x00800000

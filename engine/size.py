@@ -18,13 +18,20 @@ LARGEST = 2**63 - 1
 # libvirt's scale (virScaleInteger): one letter, or letter and "iB", is a power of 1024; letter
 # and "B" is a power of 1000.
 _LETTERS = "KMGTPE"
-_FACTORS = {"": 1, "B": 1, "BYTES": 1}
+_FACTORS = {"": 1, "B": 1, "BYTE": 1, "BYTES": 1}
 for _power, _letter in enumerate(_LETTERS, start=1):
     _FACTORS[_letter] = _FACTORS[_letter + "IB"] = 1024**_power
     _FACTORS[_letter + "B"] = 1000**_power
 
 # Twenty digits hold 2**64; a bound keeps a hostile string from being worked on.
 _PATTERN = re.compile(r"\s{0,8}([0-9]{1,20}(?:\.[0-9]{1,20})?)\s{0,8}([A-Za-z]{0,5})\s{0,8}\Z")
+
+
+def unit_factor(unit: str) -> int | None:
+    """Return how many bytes a unit is, such as "KiB", upper or lower case; None for what is none.
+    No unit is bytes.
+    """
+    return _FACTORS.get(unit.upper()) if unit.isascii() else None
 
 
 def parse_size(size: Size, what: str = "size") -> int:

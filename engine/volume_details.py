@@ -11,7 +11,7 @@ from volary.engine.volume_info import VolumeInfo
 class Inode:
     """What the kernel says of a file or a device node; times in nanoseconds since the epoch.
 
-    label: SELinux's; None without.
+    mode: permission bits; label: SELinux's; None without.
     changed: of the inode; born: None where the file system does not keep it.
     """
 
@@ -35,12 +35,26 @@ class VolumeExtent:
 
 
 @dataclass(frozen=True, slots=True)
+class BackingDetails:
+    """What is known of the image below a volume.
+
+    path: where it is, without links; its name in the header where that is no local path.
+    format: None where the header says none, and nobody looked.
+    inode: None where it is no volume of an active pool, and so was not looked at.
+    """
+
+    path: str
+    format: str | None
+    inode: Inode | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class VolumeDetails:
     """All that is known of a volume.
 
     key, path: as of `Volume`.
     inode: None of what has none, such as a network volume.
-    backing: the inode of the image below, where that is a volume that can be looked at.
+    backing: the image below; a backend, which knows only its own pool, leaves it out.
     extents: where it is on the pool's devices, for pools that know.
     """
 
@@ -48,5 +62,5 @@ class VolumeDetails:
     key: str
     path: str
     inode: Inode | None = None
-    backing: Inode | None = None
+    backing: BackingDetails | None = None
     extents: tuple[VolumeExtent, ...] = ()

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from volary.engine.pool_type import PARTITION_FORMATS
+
 DEFAULT_CLUSTER_SIZE: Final = 65536
 """Bytes of a cluster of qcow2 and qed where none is given, as QEMU has it."""
 
@@ -49,7 +51,7 @@ def qcow2_longest_name(cluster_size: int, *, compat: str | None, format_name: st
     return min(1023, cluster_size - header - 8 - (-(-len(format_name) // 8) * 8) - 8)
 
 
-VOLUME_FORMATS: Final = {
+IMAGE_FORMATS: Final = {
     "raw": VolumeFormat(preallocation=("off", "falloc", "full")),
     "qcow2": VolumeFormat(
         preallocation=("off", "metadata", "falloc", "full"),
@@ -74,10 +76,18 @@ VOLUME_FORMATS: Final = {
         preallocation=("off", "falloc", "full"), encryption=True, always_encrypted=True
     ),
 }
+"""Those of an image, which is a file or a device."""
+
+VOLUME_FORMATS: Final = {
+    **IMAGE_FORMATS,
+    "dir": VolumeFormat(),
+    # What a partition is for, of which nothing in it tells.
+    **{name: VolumeFormat(preallocation=("off", "falloc", "full")) for name in PARTITION_FORMATS},
+}
 
 BACKING_FORMATS: Final = frozenset(
     {
-        *VOLUME_FORMATS,
+        *IMAGE_FORMATS,
         *("bochs", "cloop", "dmg", "parallels", "qcow", "vhdx"),
     }
 )

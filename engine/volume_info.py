@@ -12,8 +12,8 @@ class VolumeInfo:
     """What is known of a volume; sizes in bytes.
 
     name: its name in the pool.
-    type: "file", or "dir" for a directory.
-    format: "raw", "qcow2" and so on; "dir" for a directory.
+    type: "file", "dir" for a directory, or "block" for a partition or another device.
+    format: "raw", "qcow2" and so on; "dir" for a directory; of a partition, what it is for.
     capacity: what the guest sees.
     allocation: what it takes on disk.
     physical: the size of the file that holds it.

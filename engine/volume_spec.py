@@ -7,14 +7,18 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
 from volary.engine.encryption import Encryption
-from volary.engine.errors import InvalidSpec
+from volary.engine.errors import ConflictingValues, InvalidSpec
 from volary.engine.image_info import BackingFile
 from volary.engine.mode import Mode, check_id, parse_mode
 from volary.engine.names import character_problem, check_name
+from volary.engine.pool_type import PARTITION_FORMATS
+from volary.engine.secret import Secret
+from volary.engine.shown import shown
 from volary.engine.size import Size, parse_size
 from volary.engine.volume_format import (
     BACKING_FORMATS,
     DEFAULT_CLUSTER_SIZE,
+    IMAGE_FORMATS,
     VOLUME_FORMATS,
     VolumeFormat,
     qcow2_longest_name,
@@ -26,8 +30,8 @@ Preallocation: TypeAlias = Literal["off", "metadata", "falloc", "full"]
 Compat: TypeAlias = Literal["0.10", "1.1"]
 """The version of a qcow2 as qemu-img names it: the QEMU that reads it."""
 
-FORMATS = tuple(VOLUME_FORMATS)
-"""Formats that a volume can be created in."""
+FORMATS = (*IMAGE_FORMATS, "dir")
+"""Formats that a volume can be created in, where it is a file or a directory."""
 
 _LONGEST_BACKING_NAME = 1023  # bytes; the qcow2 specification's, and QEMU's for the others
 _NO_OPTIONS = (None,) * 7
@@ -42,11 +46,12 @@ class VolumeSpec:
     capacity: bytes that the guest sees, or a string such as "8 GiB". Not given, that of the
         backing file or of the volume that it is cloned from. A raw volume has at least one byte;
         the other formats count in sectors of 512 bytes, and round up; vpc may go further, to a
-        whole cylinder.
+        whole cylinder. A directory has none, whatever is given.
     allocation: bytes to have on disk from the start, at most `capacity`; all or nothing for
         other formats than raw. Not given: none for `preallocation` "off", "metadata" or not
         given, all of them for "falloc" and "full".
-    format: one of `FORMATS`.
+    format: one of `FORMATS`; in a pool of type "disk", one of `PARTITION_FORMATS`, which is what
+        a partition is for.
     preallocation: "off" leaves the volume sparse; "metadata" has the tables of a qcow2 point to
         where its data will be; "falloc" reserves the allocation with fallocate(2), which reads as
         zeros; "full" writes it with zeros. Not given, an allocation above zero is fallocated, as
@@ -54,15 +59,17 @@ class VolumeSpec:
     backing: the image below an overlay (qcow2, qed, vmdk), as its header is to name it: a path,
         relative to the volume's directory or absolute, or a `BackingFile`.
     backing_format: the format of that; when it is not given, the engine looks.
-    compat: "0.10" or "1.1" (if not given) for a qcow2.
+    compat: "0.10" or "1.1" (if not given) for a qcow2; of no other format.
     cluster_size: bytes, a power of two: 512 to 2 MiB for qcow2, 4 KiB to 2 MiB for qed; 64 KiB if
         not given.
     lazy_refcounts: whether a qcow2 of compat "1.1" may postpone its reference counts.
-    extended_l2: whether a qcow2 of compat "1.1" has subclusters.
+    extended_l2: whether a qcow2 of compat "1.1" has subclusters. Of this, of `lazy_refcounts` and
+        of `nocow`, False is kept as None.
     encryption: how a luks volume (always) or a qcow2 is encrypted.
     nocow: whether btrfs is to write the file in place.
     mode: permission bits, such as 0o640 or "0640"; 0600 if not given.
     owner, group: numeric ids; those of the process if not given.
+    label: SELinux's, such as "system_u:object_r:virt_image_t:s0"; set where the host has SELinux.
 
     Raises `InvalidSpec` saying which part cannot be meant so.
     """
@@ -82,6 +89,7 @@ class VolumeSpec:
     mode: int | None
     owner: int | None
     group: int | None
+    label: str | None
 
     def __init__(
         self,
@@ -102,6 +110,7 @@ class VolumeSpec:
         mode: Mode | None = None,
         owner: int | None = None,
         group: int | None = None,
+        label: str | None = None,
     ) -> None:
         where = f"volume {name!r}"
         put = object.__setattr__
@@ -115,11 +124,17 @@ class VolumeSpec:
         put(self, "mode", None if mode is None else parse_mode(mode, f"{where}: mode"))
         put(self, "owner", check_id(owner, f"{where}: owner"))
         put(self, "group", check_id(group, f"{where}: group"))
+        put(self, "label", None if label is None else _check_label(label, where))
+        # One meaning has one value, so that two specs that mean the same are equal.
+        if format == "qcow2":
+            compat = compat or "1.1"
+            lazy_refcounts = None if lazy_refcounts is False else lazy_refcounts
+            extended_l2 = None if extended_l2 is False else extended_l2
         put(self, "compat", compat)
         put(self, "lazy_refcounts", lazy_refcounts)
         put(self, "extended_l2", extended_l2)
         put(self, "encryption", encryption)
-        put(self, "nocow", nocow)
+        put(self, "nocow", None if nocow is False else nocow)
         if cluster_size is not None:
             cluster_size = parse_size(cluster_size, f"{where}: cluster size")
         put(self, "cluster_size", cluster_size)
@@ -153,6 +168,34 @@ class VolumeSpec:
         """
         return self._with(preallocation=preallocation)
 
+    def with_metadata(self) -> VolumeSpec:
+        """Return the spec with the tables of a qcow2 preallocated, where it says nothing of it.
+
+        Raises `ConflictingValues` for another format, and over a backing file that it would hide.
+        """
+        if self.format != "qcow2":
+            raise ConflictingValues(
+                f"volume {self.name!r}: preallocation of metadata is qcow2's, and a {self.format} "
+                "volume has none; leave it out"
+            )
+        if self.backing is not None and not self.extended_l2:
+            raise ConflictingValues(
+                f"volume {self.name!r}: preallocation 'metadata' would hide the backing file; "
+                "leave it out, or choose extended_l2"
+            )
+        return self.with_preallocation("metadata") if self.preallocation == "off" else self
+
+    def with_secret(self, secret: Secret) -> VolumeSpec:
+        """Return the spec with the passphrase that it is to be encrypted with; raises
+        `InvalidSpec` when it is not to be.
+        """
+        if self.encryption is None:
+            raise InvalidSpec(
+                f"volume {self.name!r}: a secret is given, and nothing is to be encrypted with "
+                "it; add an encryption, or leave it out"
+            )
+        return self._with(encryption=self.encryption.with_secret(secret))
+
     def _with(self, **changes: Any) -> VolumeSpec:
         options = {field: getattr(self, field) for field in self.__slots__}
         # "falloc" or "full" of no known capacity: as many bytes as it turns out to be.
@@ -167,7 +210,7 @@ def _allocation(
     """Return how to preallocate and how many bytes: 0 for all of a capacity not known yet."""
     if preallocation is not None and preallocation not in get_args(Preallocation):
         known = ", ".join(get_args(Preallocation))
-        raise InvalidSpec(f"{where}: unknown preallocation {preallocation!r}; known: {known}")
+        raise InvalidSpec(f"{where}: unknown preallocation {shown(preallocation)}; known: {known}")
     if allocation is None:
         whole = preallocation in ("falloc", "full")
         return (preallocation or "off"), (capacity or 0 if whole else 0)
@@ -194,14 +237,15 @@ def _backing(
         if format_ is None:
             return None
         raise InvalidSpec(
-            f"{where}: a backing format, {format_!r}, without a backing file; give both or neither"
+            f"{where}: a backing format, {shown(format_)}, without a backing file; give both or "
+            "neither"
         )
     if isinstance(backing, BackingFile):
         name, own_format = backing.name, backing.format
         if format_ is not None and own_format not in (None, format_):
             raise InvalidSpec(
-                f"{where}: backing format {format_!r}, yet the backing file says {own_format!r}; "
-                "leave one of the two out"
+                f"{where}: backing format {shown(format_)}, yet the backing file says "
+                f"{shown(own_format)}; leave one of the two out"
             )
         format_ = format_ or own_format
     else:
@@ -221,8 +265,19 @@ def _backing(
         raise InvalidSpec(f"{where}: {_too_long(length, _LONGEST_BACKING_NAME)}")
     if format_ is not None and not (isinstance(format_, str) and format_ in BACKING_FORMATS):
         known = ", ".join(sorted(BACKING_FORMATS))
-        raise InvalidSpec(f"{where}: unknown backing format {format_!r}; known: {known}")
+        raise InvalidSpec(f"{where}: unknown backing format {shown(format_)}; known: {known}")
     return BackingFile(name, format_)
+
+
+def _check_label(label: object, where: str) -> str:
+    if not isinstance(label, str) or not label:
+        raise InvalidSpec(
+            f"{where}: label {shown(label)} is none; give a string, such as a context's"
+        )
+    problem = character_problem(label)
+    if problem is not None:
+        raise InvalidSpec(f"{where}: label {shown(label)} {problem}")
+    return label
 
 
 def _too_long(length: int, longest: int) -> str:
@@ -237,7 +292,7 @@ def _problem(spec: VolumeSpec) -> str | None:
     wanted: object = spec.format
     format_ = VOLUME_FORMATS.get(wanted) if isinstance(wanted, str) else None
     if format_ is None:
-        return f"unknown format {spec.format!r}; known: {', '.join(FORMATS)}"
+        return f"unknown format {shown(spec.format)}; known: {', '.join(FORMATS)}"
     return (
         _option_problem(spec)
         or _cluster_problem(spec, format_)
@@ -254,7 +309,7 @@ def _option_problem(spec: VolumeSpec) -> str | None:
         if value is not None and not isinstance(value, bool):
             return f"{option} {value!r} is neither True nor False"
     if spec.compat is not None and spec.compat not in get_args(Compat):
-        return f"unknown compat {spec.compat!r}; known: {', '.join(get_args(Compat))}"
+        return f"unknown compat {shown(spec.compat)}; known: {', '.join(get_args(Compat))}"
     for option in ("compat", "lazy_refcounts", "extended_l2"):
         if spec.format != "qcow2" and getattr(spec, option) is not None:
             return f"{option} is an option of qcow2, and the format is {spec.format}"
@@ -332,7 +387,8 @@ def _amount_problem(spec: VolumeSpec, format_: VolumeFormat) -> str | None:
             "preallocation out, or use the format qcow2 or raw"
         )
     capacity = spec.capacity
-    if spec.format != "raw" and capacity is not None and spec.allocation not in (0, capacity):
+    partial = spec.format == "raw" or spec.format in PARTITION_FORMATS
+    if not partial and capacity is not None and spec.allocation not in (0, capacity):
         return (
             f"allocation, {spec.allocation} bytes, is a part of the capacity, {capacity} bytes; "
             f"of a {spec.format} volume all can be allocated or nothing"

@@ -143,19 +143,26 @@ def is_removed(name: str) -> bool:
 
 
 def remove_orphan(dir_fd: int, name: str) -> bool:
-    """Remove the hidden file `name` if its maker is gone; return whether it was removed."""
+    """Remove the hidden file, or empty directory, `name` if its maker is gone; return whether it
+    was removed.
+    """
     try:
         # Asked before it is opened: to open a FIFO or a device may wake somebody.
-        if not stat.S_ISREG(os.stat(name, dir_fd=dir_fd, follow_symlinks=False).st_mode):
+        mode = os.stat(name, dir_fd=dir_fd, follow_symlinks=False).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
             return False
-        fd = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=dir_fd)
+        way = os.O_RDWR if stat.S_ISREG(mode) else os.O_RDONLY | os.O_DIRECTORY
+        fd = os.open(name, way | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=dir_fd)
     except OSError:  # gone, or nothing that a maker of ours could have left
         return False
     try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
+        if stat.S_IFMT(os.fstat(fd).st_mode) != stat.S_IFMT(mode):
             return False
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.unlink(name, dir_fd=dir_fd)
+        if stat.S_ISDIR(mode):
+            os.rmdir(name, dir_fd=dir_fd)
+        else:
+            os.unlink(name, dir_fd=dir_fd)
     except OSError:  # its maker is alive, or the file system is read-only
         return False
     finally:

@@ -11,6 +11,9 @@ from dataclasses import replace
 
 from volary.engine.backends import raw_mark, volume_file
 from volary.engine.backends.backend import ActivePool
+from volary.engine.backends.directory_state import directory_state
+from volary.engine.backends.inode import LABEL, inode_of
+from volary.engine.backends.new_directory import NewDirectory
 from volary.engine.backends.new_file import (
     NewFile,
     has_name,
@@ -20,6 +23,7 @@ from volary.engine.backends.new_file import (
 )
 from volary.engine.backends.open_volume import OpenVolume
 from volary.engine.errors import (
+    InvalidSpec,
     TargetUnusable,
     Unsupported,
     VolumeExists,
@@ -33,10 +37,12 @@ from volary.engine.linux import set_no_copy_on_write, start_writing
 from volary.engine.log import log
 from volary.engine.mode import same_if_none
 from volary.engine.names import name_problem
-from volary.engine.pool_info import Space
+from volary.engine.pool_info import PoolState, Space
 from volary.engine.pool_spec import PoolSpec
 from volary.engine.progress import Done, Operation, Sync, WriteOut
 from volary.engine.secret import Secret
+from volary.engine.volume_details import VolumeDetails
+from volary.engine.volume_format import IMAGE_FORMATS
 from volary.engine.volume_info import VolumeInfo
 from volary.engine.volume_spec import VolumeSpec
 from volary.engine.wipe_algorithm import WipeAlgorithm
@@ -44,6 +50,9 @@ from volary.engine.wipe_algorithm import WipeAlgorithm
 _DEFAULT_VOLUME_MODE = 0o600  # libvirt's for a volume
 _OURS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 """What says nothing of a file that could not be opened, but of this process and its host."""
+
+_SELINUX = "/sys/fs/selinux/enforce"
+"""It is there on a host that has SELinux on (libselinux's SELINUXMNT)."""
 
 _SCAN_BATCH = 200  # names looked at between two yields: about 5 ms
 
@@ -78,6 +87,20 @@ class OpenDirectory(ActivePool):
             answer = os.fstatvfs(self._fd)
         unit = answer.f_frsize
         return Space(answer.f_blocks * unit, answer.f_bavail * unit)
+
+    def state(self) -> PoolState:
+        """Return whether the target still leads to the directory, and takes changes."""
+        return directory_state(self._fd, self.spec.target)
+
+    def found(self) -> PoolSpec:
+        """Return the definition with the permissions that the directory has."""
+        answer = os.fstat(self._fd)
+        return replace(
+            self.spec,
+            mode=stat.S_IMODE(answer.st_mode),
+            owner=answer.st_uid,
+            group=answer.st_gid,
+        )
 
     # Looking.
 
@@ -148,6 +171,16 @@ class OpenDirectory(ActivePool):
                 return volume_file.describe(name, fd, format=format, known=known)
             finally:
                 os.close(fd)
+
+    def details(self, info: VolumeInfo) -> VolumeDetails:
+        """Return the file's inode, too; it is not opened."""
+        name = info.name
+        with self._doing(f"looking at {self._volume(name)}"):
+            try:
+                inode = inode_of(name, dir_fd=self._fd, follow_symlinks=False)
+            except FileNotFoundError:
+                raise self._not_found(name) from None
+        return replace(super().details(info), inode=inode)
 
     def open_volume(
         self,
@@ -222,12 +255,11 @@ class OpenDirectory(ActivePool):
     def create_volume(
         self, spec: VolumeSpec, below: Sequence[OpenVolume] = ()
     ) -> Operation[VolumeInfo]:
-        """Create a file: unnamed or hidden until it is whole and synced."""
-        return self._make(
-            spec,
-            f"creating {self._volume(spec.name)}",
-            lambda fd: volume_file.fill(fd, spec, below),
-        )
+        """Create a file or a directory: unnamed or hidden until it is whole and synced."""
+        doing = f"creating {self._volume(spec.name)}"
+        if spec.format == "dir":
+            return self._make_directory(spec, doing)
+        return self._make(spec, doing, lambda fd: volume_file.fill(fd, spec, below))
 
     def clone_volume(
         self,
@@ -248,28 +280,48 @@ class OpenDirectory(ActivePool):
         self, spec: VolumeSpec, doing: str, fill: Callable[[int], Operation[bool]]
     ) -> Operation[VolumeInfo]:
         """Make a file whole or not at all; `fill` says whether anything was written to it."""
+        if spec.format not in IMAGE_FORMATS:
+            raise InvalidSpec(
+                f"{doing}: {spec.format!r} is what a partition can be for, and this is a file; "
+                f"formats of files are {', '.join(IMAGE_FORMATS)}"
+            )
+        with self._making(spec.name, doing), NewFile(self._fd, mode=_DEFAULT_VOLUME_MODE) as file:
+            if spec.nocow:
+                set_no_copy_on_write(file.fd)
+            written = yield from fill(file.fd)
+            # Only now: qemu-img opens the file anew, which a mode such as 0400 forbids.
+            _set_attributes(file.fd, spec)
+            yield from self._publish(file, spec.name, written=written)
+            if not written and spec.allocation == 0 and spec.format == "raw":
+                # No block was asked for, so that none need be counted: every system call
+                # that another thread's Python code waits for costs a sparse creation 5 %.
+                capacity = volume_file.capacity_of(spec)
+                return VolumeInfo(spec.name, capacity, 0, capacity)
+            info = volume_file.describe_new(spec, file.fd)
+            return info if spec.backing is None else replace(info, trusted=True)
+
+    def _make_directory(self, spec: VolumeSpec, doing: str) -> Operation[VolumeInfo]:
+        """Make a directory with its mode and owner, or nothing."""
+        yield Done()
+        with self._making(spec.name, doing), NewDirectory(self._fd, mode=0o700) as made:
+            _set_attributes(made.fd, spec, mode=_DEFAULT_VOLUME_MODE)
+            yield Sync(made.fd)
+            made.publish(spec.name)
+            try:
+                yield Sync(self._fd)
+                return self.inspect(spec.name)
+            except BaseException:
+                os.rmdir(spec.name, dir_fd=self._fd)
+                raise
+
+    @contextmanager
+    def _making(self, name: str, doing: str) -> Iterator[None]:
+        """Have what keeps a new volume from being made told as an error of ours."""
         try:
-            with NewFile(self._fd, mode=_DEFAULT_VOLUME_MODE) as file:
-                if spec.nocow:
-                    set_no_copy_on_write(file.fd)
-                written = yield from fill(file.fd)
-                # Only now: qemu-img opens the file anew, which a mode such as 0400 forbids. The
-                # owner first: chown(2) clears the set-user-ID and set-group-ID bits.
-                if spec.owner is not None or spec.group is not None:
-                    os.fchown(file.fd, same_if_none(spec.owner), same_if_none(spec.group))
-                if spec.mode is not None:
-                    os.fchmod(file.fd, spec.mode)
-                yield from self._publish(file, spec.name, written=written)
-                if not written and spec.allocation == 0 and spec.format == "raw":
-                    # No block was asked for, so that none need be counted: every system call
-                    # that another thread's Python code waits for costs a sparse creation 5 %.
-                    capacity = volume_file.capacity_of(spec)
-                    return VolumeInfo(spec.name, capacity, 0, capacity)
-                info = volume_file.describe_new(spec, file.fd)
-                return info if spec.backing is None else replace(info, trusted=True)
+            yield
         except FileExistsError:
             raise VolumeExists(
-                f"{self._volume(spec.name)} exists: a file of that name is in {self.spec.target}; "
+                f"{self._volume(name)} exists: a file of that name is in {self.spec.target}; "
                 "choose another name, or delete it first"
             ) from None
         except OSError as error:
@@ -415,3 +467,15 @@ class OpenDirectory(ActivePool):
         return VolumeNotFound(
             f"pool {self.spec.name!r} has no volume {name!r} in {self.spec.target}"
         )
+
+
+def _set_attributes(fd: int, spec: VolumeSpec, *, mode: int | None = None) -> None:
+    """Give a new file its owner, mode and label; `mode` is for what has none in the spec."""
+    # The owner first: chown(2) clears the set-user-ID and set-group-ID bits.
+    if spec.owner is not None or spec.group is not None:
+        os.fchown(fd, same_if_none(spec.owner), same_if_none(spec.group))
+    mode = mode if spec.mode is None else spec.mode
+    if mode is not None:
+        os.fchmod(fd, mode)
+    if spec.label is not None and os.path.exists(_SELINUX):
+        os.setxattr(fd, LABEL, spec.label.encode() + b"\0")

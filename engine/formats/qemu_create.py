@@ -107,7 +107,7 @@ def _options(spec: VolumeSpec, use: Arguments) -> list[str]:
 
 def _encryption_options(how: Encryption, format_: str, use: Arguments) -> dict[str, Any]:
     wanted = {
-        "key-secret": use.secret(how.secret),
+        "key-secret": use.secret(how.passphrase("the volume")),
         "cipher-alg": how.cipher,
         "cipher-mode": how.mode,
         "hash-alg": how.hash,

@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 
 from volary.engine.encryption import Encryption
-from volary.engine.errors import InvalidSpec
+from volary.engine.errors import ConflictingValues, ErrorCode, InvalidSpec
 from volary.engine.image_info import BackingFile
 from volary.engine.volume_spec import VolumeSpec
 
@@ -258,3 +258,49 @@ def test_a_backing_format_is_completed_and_one_that_is_given_stays() -> None:
 def test_a_backing_format_found_later_is_checked_as_one_that_is_given() -> None:
     with pytest.raises(InvalidSpec, match="volume 'a': the backing file of a vmdk is a vmdk"):
         VolumeSpec("a", format="vmdk", backing="b").with_backing_format("raw")
+
+
+def test_what_means_the_same_is_equal() -> None:
+    plain = VolumeSpec("a", capacity=1, format="qcow2")
+    assert plain == VolumeSpec(
+        "a",
+        capacity=1,
+        format="qcow2",
+        compat="1.1",
+        lazy_refcounts=False,
+        extended_l2=False,
+        nocow=False,
+    )
+
+
+@pytest.mark.parametrize("label", ["", 5, "a\nb", "\x01"])
+def test_what_is_no_label_is_refused(label: Any) -> None:
+    with pytest.raises(InvalidSpec, match="volume 'a': label"):
+        VolumeSpec("a", capacity=1, label=label)
+
+
+def test_a_directory_needs_no_capacity() -> None:
+    assert VolumeSpec("a", format="dir").capacity is None
+
+
+@pytest.mark.parametrize(
+    "option", [{"preallocation": "full"}, {"backing": "b"}, {"cluster_size": 65536}]
+)
+def test_a_directory_has_no_content_to_choose(option: dict[str, Any]) -> None:
+    with pytest.raises(InvalidSpec):
+        VolumeSpec("a", format="dir", capacity=1, **option)
+
+
+def test_metadata_is_preallocated_where_nothing_is_said_of_it() -> None:
+    assert VolumeSpec("a", format="qcow2").with_metadata().preallocation == "metadata"
+    full = VolumeSpec("a", format="qcow2", preallocation="full")
+    assert full.with_metadata() == full
+
+
+@pytest.mark.parametrize("option", [{"format": "raw"}, {"format": "qcow2", "backing": "b"}])
+def test_metadata_that_cannot_be_preallocated_is_refused_as_libvirt_does(
+    option: dict[str, Any],
+) -> None:
+    with pytest.raises(ConflictingValues) as caught:
+        VolumeSpec("a", capacity=1, **option).with_metadata()
+    assert caught.value.code == ErrorCode.CONFIG_UNSUPPORTED
