@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from enum import Enum
 
+from volary.engine.mounts import mount_of
+
 
 class NameSync(Enum):
     """Which one fsync(2), after the link, puts a new file's name and inode on disk.
@@ -53,22 +55,12 @@ def shares_blocks(fd: int) -> bool:
 
 
 def _type(fd: int) -> str:
-    """Return the type that /proc/self/mountinfo (proc_pid_mountinfo(5)) gives, or "".
-
-    The mount is found by its number, which /proc/self/fdinfo tells: btrfs has another device
-    number for each subvolume than for the mount.
-    """
+    """Return the type that the kernel tells, or ""."""
     try:
-        with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as facts:
-            mount = next(line.split()[1] for line in facts if line.startswith("mnt_id:"))
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mounts:
-            for line in mounts:
-                before, _, after = line.partition(" - ")
-                if before.split(" ")[0] == mount:
-                    return after.split(" ")[0]
-    except (OSError, StopIteration):
-        pass
-    return ""
+        mount = mount_of(fd)
+    except OSError:
+        mount = None
+    return mount.type if mount is not None else ""
 
 
 def _ext4(number: int) -> NameSync:

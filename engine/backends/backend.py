@@ -9,7 +9,7 @@ from typing import ClassVar
 from uuid import UUID
 
 from volary.engine.backends.open_volume import OpenVolume
-from volary.engine.errors import Unsupported
+from volary.engine.errors import NoDiscovery
 from volary.engine.flags import PoolBuild, PoolDelete
 from volary.engine.formats import raw_transfer
 from volary.engine.formats.raw_transfer import Sink, Source
@@ -18,7 +18,7 @@ from volary.engine.pool_source import PoolSource
 from volary.engine.pool_spec import PoolSpec
 from volary.engine.progress import Done, Operation
 from volary.engine.secret import Secret
-from volary.engine.volume_details import VolumeDetails
+from volary.engine.volume_details import VolumeDetails, VolumeExtent
 from volary.engine.volume_info import VolumeInfo
 from volary.engine.volume_spec import VolumeSpec
 from volary.engine.wipe_algorithm import WipeAlgorithm
@@ -44,10 +44,10 @@ class Backend(ABC):
     ) -> Operation[tuple[PoolSource, ...]]:
         """Return what pools of this type could be made of on this host, or on those of `wanted`.
 
-        Raises `Unsupported` for a type whose sources nobody can list.
+        Raises `NoDiscovery` for a type whose sources nobody can list.
         """
         yield Done()
-        raise Unsupported(
+        raise NoDiscovery(
             f"the sources of {cls.type!r} pools cannot be found out; say what the pool is made of"
         )
 
@@ -57,7 +57,7 @@ class Backend(ABC):
 
         flags: with `PoolBuild.NO_OVERWRITE`, or with neither of the two, what the source holds
             stays: `SourceNotEmpty` says what that is. With `PoolBuild.OVERWRITE` it is lost.
-            Raises `Unsupported` for a flag that means nothing here.
+            Raises `InvalidSpec` for a flag that means nothing here, as libvirt has it.
         """
 
     @abstractmethod
@@ -68,7 +68,7 @@ class Backend(ABC):
     def delete(self, flags: PoolDelete = PoolDelete.NONE) -> Operation[None]:
         """Undo `build`: remove what the pool is made of.
 
-        Raises `Unsupported` for a flag that means nothing here.
+        Raises `InvalidSpec` for a flag that means nothing here, as libvirt has it.
         """
 
 
@@ -100,6 +100,12 @@ class ActivePool(ABC):
         """
         return PoolState.RUNNING
 
+    def found(self) -> PoolSpec:
+        """Return the definition with what the pool was found to be, such as the permissions of
+        its target: what libvirt's document of an active pool tells.
+        """
+        return self.spec
+
     @abstractmethod
     def stop(self) -> Operation[None]:
         """Undo `start`: unmount, deactivate, close; the volumes stay."""
@@ -108,9 +114,20 @@ class ActivePool(ABC):
     def close(self) -> None:
         """Let go of descriptors because the engine ends; the pool stays as it is."""
 
+    def undo_start(self) -> None:
+        """Put back what `start` changed, because what was to follow it failed or was cancelled.
+
+        Waits for that, and raises nothing.
+        """
+        self.close()
+
     @abstractmethod
     def space(self) -> Space:
         """Return how much room there is."""
+
+    def free_extents(self) -> tuple[VolumeExtent, ...]:
+        """Return where on its devices there is room for a volume, for pools that know."""
+        return ()
 
     @abstractmethod
     def scan(self, known: Mapping[str, VolumeInfo]) -> Operation[dict[str, VolumeInfo]]:

@@ -8,7 +8,13 @@ from contextlib import suppress
 
 from volary.engine.backends.backend import ActivePool, Backend
 from volary.engine.backends.open_directory import OpenDirectory
-from volary.engine.errors import TargetNotEmpty, TargetUnusable, Unsupported, from_os_error
+from volary.engine.errors import (
+    InvalidSpec,
+    NothingToFormat,
+    TargetNotEmpty,
+    TargetUnusable,
+    from_os_error,
+)
 from volary.engine.file_system import name_sync, sync_directory
 from volary.engine.flags import PoolBuild, PoolDelete
 from volary.engine.mode import same_if_none
@@ -25,8 +31,11 @@ class DirectoryBackend(Backend):
     def build(self, flags: PoolBuild = PoolBuild.NONE) -> Operation[None]:
         """Make the target and the directories above it, with the pool's mode, owner and group."""
         yield Done()
+        formatting = PoolBuild.OVERWRITE | PoolBuild.NO_OVERWRITE
+        if flags & ~formatting:
+            raise InvalidSpec(f"pool {self.spec.name!r}: a directory is built without {flags!r}")
         if flags:
-            raise Unsupported(
+            raise NothingToFormat(
                 f"pool {self.spec.name!r}: a directory is built without {flags!r}: nothing "
                 "that is in it is ever written over"
             )
@@ -65,10 +74,18 @@ class DirectoryBackend(Backend):
     def start(self) -> Operation[ActivePool]:
         """Open the target."""
         yield Done()
-        spec = self.spec
-        where = f"pool {spec.name!r}: target {spec.target}"
+        fd = self._open_target()
         try:
-            fd = os.open(spec.target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            return OpenDirectory(self.spec, fd, name_sync(fd))
+        except BaseException:
+            os.close(fd)
+            raise
+
+    def _open_target(self) -> int:
+        """Return a descriptor of the target."""
+        where = f"pool {self.spec.name!r}: target {self.spec.target}"
+        try:
+            return os.open(self.spec.target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except FileNotFoundError:
             raise TargetUnusable(f"{where} is missing; build the pool first") from None
         except NotADirectoryError:
@@ -77,18 +94,13 @@ class DirectoryBackend(Backend):
             ) from None
         except OSError as error:
             raise from_os_error(error, f"opening {where}") from error
-        try:
-            return OpenDirectory(spec, fd, name_sync(fd))
-        except BaseException:
-            os.close(fd)
-            raise
 
     def delete(self, flags: PoolDelete = PoolDelete.NONE) -> Operation[None]:
         """Remove the target, which must be empty."""
         yield Done()
         spec = self.spec
         if flags:
-            raise Unsupported(
+            raise InvalidSpec(
                 f"pool {spec.name!r}: a directory is deleted without {flags!r}: it must be empty"
             )
         try:

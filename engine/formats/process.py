@@ -22,7 +22,7 @@ SLICE = 0.05
 """Seconds that the program runs between two yields: what a cancel waits for at the most."""
 
 _OUTPUT = 1 << 16
-"""Bytes of what the program printed that are kept, the last ones."""
+"""Bytes of what the program printed that are kept, the last ones, if nobody wants more."""
 
 _GRACE = 5
 """Seconds from the signal that tells a program of its CPU limit to the one that ends it."""
@@ -30,19 +30,28 @@ _GRACE = 5
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A program and the package that has it."""
+    """A program and the package that has it.
+
+    first_words: whether what is wrong is in its first line, with advice or its usage behind it,
+        rather than in its last.
+    """
 
     name: str
     package: str
+    first_words: bool = False
 
     def find(self) -> str:
         """Return where it is; raise `ToolMissing` when it is not installed."""
-        path = shutil.which(self.name)
+        # An ordinary user's PATH has not what only root is expected to run.
+        path = shutil.which(self.name, path=f"{os.environ.get('PATH', os.defpath)}:{_SYSTEM}")
         if path is None:
             raise ToolMissing(
                 f"{self.name} is not installed, or not in PATH; install the package {self.package}"
             )
         return path
+
+
+_SYSTEM = "/usr/sbin:/sbin"
 
 
 class Limits(NamedTuple):
@@ -58,9 +67,10 @@ class Limits(NamedTuple):
 
 _PRLIMIT = Tool("prlimit", "util-linux")
 
-_AT_OUR_WORD = ("/bin/sh", "-c", 'read -r _ && exec "$@" </dev/null', "sh")
+_AT_OUR_WORD = ("/bin/sh", "-c", 'read -r _ && exec "$@" <"$0"', os.devnull)
 """Begins when a line comes, and ends when none can come any more: what is started otherwise would
-live on if this process were killed before it could see to that."""
+live on if this process were killed before it could see to that. The last word is the path of what
+the program reads."""
 
 
 def run(
@@ -69,29 +79,36 @@ def run(
     *,
     limits: Limits,
     fds: Sequence[int] = (),
+    stdin: int | None = None,
+    keep: int = _OUTPUT,
     at: Callable[[bytes], Done] = lambda _: Done(),
     accept: Container[int] = (0,),
 ) -> Operation[bytes]:
-    """Run `tool`, and return the last 64 KiB of what it printed.
+    """Run `tool`, and return the last `keep` bytes of what it printed, 64 KiB if not given.
 
     It runs only while this waits for it, and is stopped (SIGSTOP) until this is asked to go on: a
     job that is paused, or that has to slow down, so pauses and slows down the program with it.
     Closing this early kills the program. So does the end of this process, however it ends.
 
     fds: descriptors that it finds under the same numbers, as /proc/self/fd/N; they stay open.
+    stdin: the descriptor of a file that it reads from its start; None for one that is empty.
     at: says from what was printed how far it is, at each yield.
     accept: exit statuses of success.
 
     Raises `ToolMissing`, and `ToolFailed` with the program's last words, or with the limit that it
     met.
     """
-    command = [*_limited(limits), tool.find(), *arguments]
+    begin = _AT_OUR_WORD
+    if stdin is not None:
+        begin = (*begin[:-1], f"/proc/self/fd/{stdin}")
+        fds = (*fds, stdin)
+    command = [*begin, *_limited(limits), tool.find(), *arguments]
     with ExitStack() as undo:
-        child = _Child(command, fds, undo)
+        child = _Child(command, fds, keep, undo)
         while not child.proceed():
             yield at(child.output)
         if child.status not in accept:
-            reason = _reason(child, limits).removeprefix(f"{tool.name}: ")
+            reason = _reason(child, tool, limits).removeprefix(f"{tool.name}: ")
             raise ToolFailed(f"{tool.name} {arguments[0]}: {reason}")
         return child.output
 
@@ -99,7 +116,10 @@ def run(
 class _Child:
     """A running program, which ends with `undo` at the latest."""
 
-    def __init__(self, command: Sequence[str], fds: Sequence[int], undo: ExitStack) -> None:
+    def __init__(
+        self, command: Sequence[str], fds: Sequence[int], keep: int, undo: ExitStack
+    ) -> None:
+        self._keep = keep
         self.status: int | None = None
         self.output = self.last_words = b""
         self._stopped = False
@@ -108,7 +128,7 @@ class _Child:
         try:
             # A session of its own keeps a terminal's Ctrl-C away from it.
             child = self._child = subprocess.Popen(  # noqa: S603 - a list; the shell's text is ours
-                [*_AT_OUR_WORD, *command],
+                command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -152,7 +172,7 @@ class _Child:
         return False
 
     def _read(self) -> None:
-        self.output = self._drain(self._stdout, self.output)[-_OUTPUT:]
+        self.output = self._drain(self._stdout, self.output)[-self._keep :]
         self.last_words = self._drain(self._stderr, self.last_words)[-_OUTPUT:]
 
     def _drain(self, fd: int, before: bytes) -> bytes:
@@ -242,10 +262,11 @@ def _die_with_us(lifeline: int, pid: int) -> None:
         fcntl.fcntl(lifeline, fcntl.F_SETFL, os.O_ASYNC)
 
 
-def _reason(child: _Child, limits: Limits) -> str:
-    """Return why it failed: what it said last, and which limit may be behind it."""
+def _reason(child: _Child, tool: Tool, limits: Limits) -> str:
+    """Return why it failed: what it said, and which limit may be behind it."""
     lines = child.last_words.decode(errors="replace").split("\n")
-    words = next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+    said = [line.strip() for line in lines if line.strip()] or ["it said nothing"]
+    words = said[0 if tool.first_words else -1]
     allowed = f"it may take {limits.memory >> 20} MiB of address space; is its input sound?"
     status = child.status or 0
     if status == _STATUS_LOST:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from volary.engine.errors import InvalidSpec
-from volary.engine.size import LARGEST, format_size, parse_size
+from volary.engine.size import LARGEST, format_size, parse_size, unit_factor
 
 
 @pytest.mark.parametrize(
@@ -70,3 +70,24 @@ def test_any_text_is_a_size_or_refused(text: str) -> None:
 )
 def test_a_size_is_shown_in_the_largest_unit_that_fits(size: int, text: str) -> None:
     assert format_size(size) == text
+
+
+@pytest.mark.parametrize(
+    ("unit", "factor"),
+    [
+        ("", 1),
+        ("byte", 1),
+        ("Bytes", 1),
+        ("k", 1024),
+        ("KB", 1000),
+        ("mib", 1 << 20),
+        ("e", 1 << 60),
+    ],
+)
+def test_units_are_libvirts(unit: str, factor: int) -> None:
+    assert unit_factor(unit) == factor
+
+
+@pytest.mark.parametrize("unit", ["x", "KiBB", " K", "iB", "\u212aB", "by"])
+def test_what_is_no_unit_has_no_factor(unit: str) -> None:
+    assert unit_factor(unit) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -459,7 +460,7 @@ def test_a_hidden_link_and_a_hidden_directory_are_nobodys_volume_and_stay(
 ) -> None:
     outside = tmp_path / "outside"
     outside.write_bytes(b"precious")
-    (images / HIDDEN).mkdir()
+    (images / HIDDEN / "in it").mkdir(parents=True)
     try:
         if mount.kind.name != "vfat":
             (images / ".volary-f.partial").symlink_to(outside)
@@ -469,7 +470,7 @@ def test_a_hidden_link_and_a_hidden_directory_are_nobodys_volume_and_stay(
         assert images_pool.volumes() == []
         assert outside.read_bytes() == b"precious"
     finally:
-        (images / HIDDEN).rmdir()
+        shutil.rmtree(images / HIDDEN)
 
 
 # The end.

