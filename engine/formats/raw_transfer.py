@@ -193,7 +193,7 @@ class _Upload:
     def copy(self, source: FileSource) -> Operation[None]:
         """Copy a file."""
         start = source.position
-        size = max(0, os.fstat(source.fd).st_size - start)
+        size = max(0, os.lseek(source.fd, 0, os.SEEK_END) - start)
         self._check(size)
         if self._length is not None and size < self._length:
             raise _Refused(f"the source has only {size} bytes, and {self._length} were asked for")
@@ -284,7 +284,7 @@ class _Upload:
                 if self._step.is_over(cleared):
                     yield self._progress()
         # So that all that is said to be written is in the file, should it come to no more.
-        if os.fstat(self._file.fd).st_size < end:
+        if os.lseek(self._file.fd, 0, os.SEEK_END) < end:
             os.ftruncate(self._file.fd, end)
         self._holes += length
         self._at = end
@@ -298,7 +298,8 @@ class _Upload:
         try:
             punch_hole(self._file.fd, offset, length)
         except OSError as error:
-            if error.errno not in (errno.EOPNOTSUPP, errno.ENOSYS):
+            # EINVAL: a block device clears whole sectors only.
+            if error.errno not in (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL):
                 raise
             return write_zeros(self._file, offset, end)
         return length

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Iterator
 
 from volary.engine.errors import StorageFailed
@@ -87,7 +88,9 @@ class _Sweep:
 def _trim(fd: int, size: int) -> Operation[None]:
     """Give all space back."""
     # Only whole blocks are given back: the last one is, when its end lies beyond the file's.
-    end = -(-size // BLOCK) * BLOCK if size >= os.fstat(fd).st_size else size
+    answer = os.fstat(fd)
+    is_whole = stat.S_ISREG(answer.st_mode) and size >= answer.st_size
+    end = -(-size // BLOCK) * BLOCK if is_whole else size
     for offset in range(0, end, _TRIM_EXTENT):
         length = min(_TRIM_EXTENT, end - offset)
         try:
@@ -96,8 +99,8 @@ def _trim(fd: int, size: int) -> Operation[None]:
             if error.errno not in (errno.EOPNOTSUPP, errno.ENOSYS):
                 raise
             raise StorageFailed(
-                "this file system cannot give back a part of a file; choose an algorithm that "
-                "writes, such as zero"
+                "this file system or device cannot give back a part of a file; choose an "
+                "algorithm that writes, such as zero"
             ) from None
         yield Done(min(offset + length, size), size)
     yield Sync(fd)
