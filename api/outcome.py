@@ -43,12 +43,11 @@ def blocking(job: Job[T]) -> T:
     try:
         return job.result()
     except CancelledError:
-        where = f"volume {job.volume!r} of pool" if job.volume is not None else "pool"
         left = "nothing of it is left"
         if job.operation in _NOT_UNDONE:
             left = f"{job.progress().done} bytes were done, and are not undone"
         raise JobCancelled(
-            f"{job.operation}: job {job.id} on {where} {job.pool!r} was cancelled; {left}"
+            f"{job.operation}: job {job.id} on {job.where} was cancelled; {left}"
         ) from None
     except BaseException:
         job.cancel()

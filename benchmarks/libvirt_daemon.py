@@ -42,11 +42,19 @@ class Libvirt:
         """Clone a raw volume of that directory to a sparse one; return the seconds it took."""
         return self._ask(call="clone", directory=directory, source=source, name=name)
 
+    def describe(self, directory: str, times: int) -> list[float]:
+        """Have it give the document of one volume so often; return the seconds of each time."""
+        seconds: list[float] = self._ask_any(call="describe", directory=directory, times=times)
+        return seconds
+
     def _ask(self, **request: str | int) -> float:
+        seconds: float = self._ask_any(**request)
+        return seconds
+
+    def _ask_any(self, **request: str | int) -> Any:
         assert self._process.stdin is not None
         print(json.dumps(request), file=self._process.stdin, flush=True)
-        seconds: float = self._answer()["seconds"]
-        return seconds
+        return self._answer()["seconds"]
 
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None

@@ -2,8 +2,8 @@
 
 libvirt-python is built against the machine's libvirt and is rarely in Volary's environment; so
 this file imports nothing of Volary's, reads one JSON object a line, does in a pool on `directory`
-what its `call` says with the rest of it ("create" volumes, or "clone" one), and answers with
-`seconds`.
+what its `call` says with the rest of it ("create" volumes, "clone" one, or "describe" one many
+times), and answers with `seconds`: one number, or one for each time.
 """
 
 from __future__ import annotations
@@ -30,7 +30,11 @@ _VOLUME = (
 def _serve(libvirt: Any) -> None:
     # A connection each thread: the daemon bounds the calls that one connection has under way.
     connections: list[Any] = [libvirt.open(URI)]
-    calls: dict[str, Callable[..., float]] = {"create": _create, "clone": _clone}
+    calls: dict[str, Callable[..., float | list[float]]] = {
+        "create": _create,
+        "clone": _clone,
+        "describe": _describe,
+    }
     print(json.dumps({"version": connections[0].getLibVersion()}), flush=True)
     for line in sys.stdin:
         request = json.loads(line)
@@ -92,6 +96,18 @@ def _clone(_: list[Any], pool: Any, *, source: str, name: str) -> float:
     began = time.perf_counter()
     pool.createXMLFrom(xml, original, 0)
     return time.perf_counter() - began
+
+
+def _describe(_: list[Any], pool: Any, *, times: int) -> list[float]:
+    xml = _VOLUME.format(name="v", capacity=8 << 30, format_="qcow2")
+    volume = pool.createXML(xml, 0)
+    taken = []
+    for _time in range(times):
+        began = time.perf_counter()
+        volume.XMLDesc(0)
+        taken.append(time.perf_counter() - began)
+    volume.delete(0)
+    return taken
 
 
 if __name__ == "__main__":

@@ -17,8 +17,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from volary.api.cli.output import problem_document
-from volary.engine.actors.job import Job, JobState
+from volary.engine.actors.job import Job
 from volary.engine.errors import VolaryError
+from volary.engine.job_state import JobState
 
 KEPT = 200
 """Jobs that are remembered."""
@@ -41,7 +42,7 @@ class PastJob:
 
     id: int
     operation: str
-    pool: str
+    pool: str | None
     volume: str | None
     state: str
     bytes: int
@@ -119,7 +120,7 @@ def _parse(line: bytes) -> PastJob | None:
     expected = (
         (job.id, int),
         (job.operation, str),
-        (job.pool, str),
+        (job.pool, str | None),
         (job.volume, str | None),
         (job.state, str),
         (job.bytes, int),

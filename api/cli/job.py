@@ -42,7 +42,7 @@ def list_jobs(context: typer.Context) -> None:
             (
                 str(job.id),
                 job.operation,
-                job.pool,
+                job.pool or "-",
                 job.volume or "-",
                 job.state,
                 format_size(job.bytes) if job.bytes else "-",
@@ -78,7 +78,7 @@ def show(
         [
             ("ID", str(job.id)),
             ("Operation", job.operation),
-            ("Pool", job.pool),
+            ("Pool", job.pool or "-"),
             ("Volume", job.volume or "-"),
             ("State", job.state),
             ("Done", format_size(job.bytes)),

@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pykka
 
 from volary.engine.actors.mailbox import Mailbox
 from volary.engine.actors.threads import Threads
 from volary.engine.errors import InternalFailure
+
+_LATE = 5.0
+"""Seconds to wait for the answer of an actor that stopped while it was being asked."""
+
+
+def ask(actor: pykka.ActorRef[Any], message: object) -> Any:
+    """Return an actor's answer; raises what it raises, and `pykka.ActorDeadError`."""
+    reply: pykka.Future[Any] = actor.ask(message, block=False)
+    try:
+        # An actor that is still alive now will either read the question or refuse it. Of one that
+        # stopped meanwhile, Pykka may have looked through the mailbox before it came.
+        return reply.get(timeout=None if actor.is_alive() else _LATE)
+    except pykka.Timeout:
+        raise pykka.ActorDeadError(f"{actor} stopped") from None
 
 
 class Actor(pykka.ThreadingActor):

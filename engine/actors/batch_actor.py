@@ -12,11 +12,20 @@ import pykka
 
 from volary.engine.actors.actor import Actor
 from volary.engine.actors.assignment import Assignment
-from volary.engine.actors.ending import bind_job, defect, log_end
-from volary.engine.actors.job import Job, JobState
+from volary.engine.actors.ending import (
+    announce_end_through,
+    announce_through,
+    bind_job,
+    defect,
+    log_end,
+)
+from volary.engine.actors.events import Announcement
+from volary.engine.actors.job import Job
 from volary.engine.actors.messages import Abort, Batch, Ended, EndedTogether, Idle
 from volary.engine.actors.threads import Threads
 from volary.engine.errors import VolaryError
+from volary.engine.event import JobEvent
+from volary.engine.job_state import JobState
 from volary.engine.progress import Operation, Sync, go_on
 
 _PATIENCE = 1.0
@@ -116,13 +125,18 @@ class BatchActor(Actor):
             self._pool.tell(EndedTogether(self.actor_ref, ended))
         # The last act, as with `WorkerActor`: who waits finds this thread about to sleep.
         seconds = monotonic() - began
+        ends: list[JobEvent] = []
         for run in runs:
             settle = partial(run.settle, seconds)
             # What somebody's callback does must not keep the next batch waiting.
             if run.job.has_callbacks:
+                announce_end_through(self._pool, run.job)
                 self._threads.settle(settle)
             else:
+                run.job.tell_end_by(ends.append)
                 settle()
+        if ends:
+            announce_through(self._pool, Announcement(runs[0].job.events, tuple(ends)))
 
     def _sync(self, runs: list[_Run]) -> bool:
         """Sync what operations wait for, each descriptor once; return whether any did."""

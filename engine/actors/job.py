@@ -8,12 +8,14 @@ import contextvars
 import time
 from collections.abc import Callable, Generator
 from contextlib import suppress
-from enum import Enum
 from threading import current_thread
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
+from volary.engine.actors.events import Events
 from volary.engine.actors.threads import EngineThread
 from volary.engine.errors import InvalidSpec, VolaryError
+from volary.engine.event import JobEvent, JobEventKind
+from volary.engine.job_state import JobState
 from volary.engine.log import log
 from volary.engine.progress import Progress
 from volary.engine.size import Size, parse_size
@@ -21,15 +23,8 @@ from volary.engine.size import Size, parse_size
 T = TypeVar("T")
 
 
-class JobState(Enum):
-    """Where a job is in its life."""
-
-    WAITING = "waiting"
-    RUNNING = "running"
-    PAUSED = "paused"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
+_NOBODY: Final = Events()
+"""What nobody listens to."""
 
 
 class Steering(Protocol):
@@ -56,7 +51,8 @@ class Job(concurrent.futures.Future[T]):
 
     id: its number in this engine.
     operation: what it does, such as "create volume".
-    pool, volume: the names of what it does it to; `volume` is None for a pool's own operations.
+    pool, volume: the names of what it does it to; `volume` is None for a pool's own operations,
+        and `pool`, too, for those of the host.
     created, ended: seconds since the epoch; `ended` is None until it is done.
 
     Callbacks run on one of the engine's threads: they may call anything of Volary's that does
@@ -68,12 +64,16 @@ class Job(concurrent.futures.Future[T]):
         job_id: int,
         operation: str,
         *,
-        pool: str,
+        pool: str | None,
         volume: str | None = None,
         convert: Callable[[Any], T],
         on_progress: Callable[[Progress], None] | None = None,
+        events: Events | None = None,
     ) -> None:
         super().__init__()
+        # The first of its callbacks: whoever hears of its end finds it done, and does not wait
+        # for what the others do.
+        super().add_done_callback(_tell_end)
         self.id = job_id
         self.operation = operation
         self.pool = pool
@@ -85,6 +85,9 @@ class Job(concurrent.futures.Future[T]):
         self.context = contextvars.copy_context()
         self._convert = convert
         self._on_progress = on_progress
+        self.events = events or _NOBODY
+        self._tell_end: Callable[[JobEvent], object] = self.events.publish
+        self._begun = False
         self._phase = JobState.WAITING
         self._progress = Progress()
         self._steering: Steering | None = None
@@ -93,8 +96,17 @@ class Job(concurrent.futures.Future[T]):
         """Whether somebody's function is called when it has ended."""
 
     def __repr__(self) -> str:
-        what = f"{self.pool}/{self.volume}" if self.volume is not None else self.pool
+        what = f"{self.pool}/{self.volume}" if self.volume is not None else self.pool or "the host"
         return f"<Job {self.id}: {self.operation} {what}, {self.state.value}>"
+
+    @property
+    def where(self) -> str:
+        """What it works on, in words."""
+        if self.pool is None:
+            return "the host"
+        if self.volume is None:
+            return f"pool {self.pool!r}"
+        return f"volume {self.volume!r} of pool {self.pool!r}"
 
     @property
     def state(self) -> JobState:
@@ -213,6 +225,11 @@ class Job(concurrent.futures.Future[T]):
 
     # What follows is for the engine.
 
+    @property
+    def has_listeners(self) -> bool:
+        """Whether anybody is told of events."""
+        return bool(self.events.listeners)
+
     def _check(self) -> None:
         """Raise rather than wait for what nobody will end."""
         if self._steering is not None and not self.done():
@@ -238,10 +255,15 @@ class Job(concurrent.futures.Future[T]):
     def enter(self, phase: JobState) -> None:
         """Note that it waits, runs or is paused."""
         self._phase = phase
+        if phase is JobState.RUNNING and not self._begun and self.ended is None:
+            self._begun = True
+            self._publish(JobEventKind.STARTED, None)
 
     def tell(self, progress: Progress) -> BaseException | None:
         """Note how far it is, and tell the caller; returns what the caller's function raised."""
         self._progress = progress
+        if self.ended is None:
+            self._publish(JobEventKind.PROGRESSED, progress)
         if self._on_progress is not None:
             try:
                 self._on_progress(progress)
@@ -280,6 +302,40 @@ class Job(concurrent.futures.Future[T]):
                 log().error("what a job used could not be let go", job=self.id, exc_info=error)
         with suppress(concurrent.futures.InvalidStateError):
             finish()
+
+    def tell_end_by(self, publish: Callable[[JobEvent], object]) -> None:
+        """Have `publish` called with the event of its end, in place of who else would."""
+        self._tell_end = publish
+
+    def publish_end(self) -> None:
+        """Have listeners know how it has ended."""
+        if self.has_listeners:
+            state, error = JobState.CANCELLED, None
+            if not self.cancelled():
+                error = self.exception()
+                state = JobState.SUCCEEDED if error is None else JobState.FAILED
+            self._tell_end(self._event(JobEventKind.ENDED, state, self._progress, error))
+        self._tell_end = self.events.publish  # nothing is kept of the one before
+
+    def _publish(self, kind: JobEventKind, progress: Progress | None) -> None:
+        if self.has_listeners:
+            self.events.publish(self._event(kind, self._phase, progress, None))
+
+    def _event(
+        self,
+        kind: JobEventKind,
+        state: JobState,
+        progress: Progress | None,
+        error: BaseException | None,
+    ) -> JobEvent:
+        what = (self.operation, self.pool, self.volume)
+        return JobEvent(kind, self.id, *what, state, progress, error, time.time())
+
+
+def _tell_end(job: concurrent.futures.Future[Any]) -> None:
+    # No method of the job: it would have each job refer to itself.
+    assert isinstance(job, Job)  # noqa: S101 - for the type checker
+    job.publish_end()
 
 
 def _must_not_block() -> bool:

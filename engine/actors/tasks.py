@@ -15,11 +15,12 @@ import pykka
 from volary.engine.actors import messages as m
 from volary.engine.actors.assignment import Assignment
 from volary.engine.actors.batch_actor import BatchActor
-from volary.engine.actors.job import Job, JobState
+from volary.engine.actors.job import Job
 from volary.engine.actors.lane import Lane
 from volary.engine.actors.threads import Threads
 from volary.engine.actors.worker_actor import WorkerActor
 from volary.engine.errors import InternalFailure, VolaryError
+from volary.engine.job_state import JobState
 from volary.engine.progress import Operation
 from volary.engine.settings import Settings
 

@@ -10,10 +10,9 @@ from typing import Any
 
 import pykka
 
-from volary.engine.actors.actor import Actor
+from volary.engine.actors.actor import Actor, ask
 from volary.engine.actors.assignment import Assignment
-from volary.engine.actors.ending import bind_job, defect, log_end
-from volary.engine.actors.job import JobState
+from volary.engine.actors.ending import announce_end_through, bind_job, defect, log_end
 from volary.engine.actors.messages import (
     Abort,
     Advanced,
@@ -27,6 +26,7 @@ from volary.engine.actors.messages import (
 )
 from volary.engine.actors.threads import Threads
 from volary.engine.errors import ConnectionClosed, PoolCrashed, VolaryError
+from volary.engine.job_state import JobState
 from volary.engine.log import log
 from volary.engine.progress import Done, Need, Operation, RateMeter, Sync, go_on
 
@@ -129,7 +129,7 @@ class WorkerActor(Actor):
     def _reserve(self, need: Need) -> VolaryError | None:
         """Have the pool promise what the operation needs; return what it has against it."""
         try:
-            self._pool.ask(Reserve(self._job.id, need.size))
+            ask(self._pool, Reserve(self._job.id, need.size))
         except VolaryError as error:
             return error
         except pykka.ActorDeadError:
@@ -208,9 +208,10 @@ class WorkerActor(Actor):
         self.actor_inbox.clear_alarm()
         try:
             if self._assignment.confirm:
-                self._pool.ask(ended)
+                ask(self._pool, ended)
             else:
                 self._pool.tell(ended)
+                announce_end_through(self._pool, self._job)
         except pykka.ActorDeadError:
             # What a volume's operation did is on disk, and the pool that is started in this one's
             # place looks there; what one of the pool itself did, nobody took note of.
