@@ -179,3 +179,16 @@ def check_flags(flags: int, known: type[_Flags], call: str) -> None:
             unknown &= ~int(flag)
     if unknown:
         raise InvalidSpec(f"{call}: unknown flags {unknown:#x}")
+
+
+def check_one_of(flags: int, one: _Flags, other: _Flags, call: str) -> None:
+    """Raise `InvalidSpec` when `flags` has two that contradict each other."""
+    if flags & one and flags & other:
+        raise InvalidSpec(f"{call}: {one.name} and {other.name} contradict each other; give one")
+
+
+def check_start(flags: int, call: str) -> PoolStart:
+    """Return the flags of a call that starts a pool; raises `InvalidSpec`."""
+    check_flags(flags, PoolStart, call)
+    check_one_of(flags, PoolStart.BUILD_OVERWRITE, PoolStart.BUILD_NO_OVERWRITE, call)
+    return PoolStart(flags & ~ASYNC)

@@ -7,7 +7,9 @@ from enum import IntEnum
 from typing import NamedTuple
 from uuid import UUID
 
+from volary.engine.pool_definition import PoolDefinition
 from volary.engine.pool_spec import PoolSpec
+from volary.engine.volume_details import VolumeExtent
 
 
 class PoolState(IntEnum):
@@ -39,24 +41,39 @@ class PoolInfo:
     allocation: what is taken of that, by whomever.
     available: what is free, less what running and waiting jobs were promised.
 
-    All three are 0 while the pool is not active.
+    All three are 0 while the pool is not active, and when it is so inaccessible that nobody can
+    say.
     """
 
     state: PoolState
-    capacity: int
-    allocation: int
-    available: int
+    capacity: int = 0
+    allocation: int = 0
+    available: int = 0
+
+
+class PoolDescription(NamedTuple):
+    """What a pool's document tells: what it is, with what it was found to be, and its space.
+
+    free_extents: where on its devices there is room for a volume, of a pool that knows.
+    """
+
+    spec: PoolSpec
+    info: PoolInfo
+    free_extents: tuple[VolumeExtent, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class PoolStatus:
     """What a pool says of itself in one answer."""
 
-    spec: PoolSpec
+    definition: PoolDefinition
     active: bool
-    persistent: bool
-    autostart: bool
     volumes: int
+
+    @property
+    def spec(self) -> PoolSpec:
+        """What it is now."""
+        return self.definition.current
 
     @property
     def uuid(self) -> UUID:

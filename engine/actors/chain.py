@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from volary.engine.actors import messages as m
@@ -16,6 +17,7 @@ from volary.engine.formats.local_path import local_path
 from volary.engine.image_info import BackingFile
 from volary.engine.names import name_problem
 from volary.engine.pool_spec import normal_target
+from volary.engine.volume_details import BackingDetails, VolumeDetails
 from volary.engine.volume_info import VolumeInfo
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ class _Walk:
         if name_problem(name) is not None:
             raise BackingOutside(f"backing file {backing.name!r} is no volume")
         try:
-            ref = self._engine.find_pool(target=folder, place=folder)
+            ref = self._engine.pool_of(folder, name)
         except VolaryError:
             raise BackingOutside(
                 f"backing file {backing.name!r} is in no pool, and is not opened: define a pool "
@@ -91,6 +93,25 @@ def follow(engine: Engine, ref: PoolRef, name: str) -> tuple[ChainLink, ...]:
             )
         )
     return tuple(links)
+
+
+def describe(engine: Engine, ref: PoolRef, name: str) -> VolumeDetails:
+    """Return all that is known of a volume, and of the image that it is backed by what that says
+    if it is a volume of an active pool.
+
+    Raises `VolumeNotFound` when the volume itself is not there.
+    """
+    details = ref.ask(m.DescribeVolume(name))
+    backing = _backing(details.info)
+    if backing is None:
+        return details
+    walk = _Walk(engine, ref, name)
+    below = BackingDetails(walk.path_of(backing) or backing.name, backing.format)
+    with suppress(VolaryError):
+        walk.go_to(backing)
+        found = walk.ref.ask(m.DescribeVolume(walk.name, backing.format))
+        below = BackingDetails(below.path, found.info.format, found.inode)
+    return replace(details, backing=below)
 
 
 def lease(

@@ -13,10 +13,12 @@ from uuid import UUID
 
 from volary.engine.actors import messages as m
 from volary.engine.actors.actor import Actor
+from volary.engine.actors.events import Events
 from volary.engine.actors.inheritance import Inheritance
 from volary.engine.actors.job import Job
 from volary.engine.actors.life import Life
 from volary.engine.actors.pool_actor import PoolActor
+from volary.engine.actors.pool_map import PoolMap
 from volary.engine.actors.pool_ref import PoolRef
 from volary.engine.actors.space_ledger import SpaceLedger
 from volary.engine.actors.threads import Threads
@@ -28,7 +30,10 @@ from volary.engine.errors import (
     PoolNotFound,
     VolaryError,
 )
+from volary.engine.event import PoolEventKind
 from volary.engine.log import log
+from volary.engine.pool_conflict import Claim
+from volary.engine.pool_definition import PoolDefinition
 from volary.engine.settings import Settings
 
 _RESTARTS = 5
@@ -51,19 +56,18 @@ class EngineActor(Actor):
         settings: Settings,
         job_ids: itertools.count[int],
         life: Life,
+        events: Events,
         stored: list[StoredPool],
     ) -> None:
         super().__init__(threads)
         self._life = life
+        self._events = events
         self._stored = stored
         self._ledger = SpaceLedger()
         self._store = store
         self._settings = settings
         self._job_ids = job_ids
-        self._pools: dict[UUID, PoolRef] = {}
-        self._by_name: dict[str, PoolRef] = {}
-        self._by_target: dict[str, PoolRef] = {}
-        self._by_place: dict[str, PoolRef] = {}
+        self._pools = PoolMap()
         self._crashes: dict[UUID, deque[float]] = {}
         self._to_restart: list[Inheritance] = []
         self._closed = False
@@ -71,15 +75,15 @@ class EngineActor(Actor):
     def on_start(self) -> None:
         """Bring back the pools that are defined, none of them active yet."""
         for stored in self._stored:
-            ref = PoolRef(stored.spec, self._life)
+            claim, ref = Claim.of(stored.spec), PoolRef(stored.spec, self._life)
             try:
-                self._require_new(ref)
+                self._pools.owner(claim)
             except PoolExists as error:
                 log().error("passed over a pool definition", pool=ref.name, why=str(error))
                 continue
-            self._start_pool(
-                ref, Inheritance(stored.spec, persistent=True, autostart=stored.autostart)
-            )
+            definition = PoolDefinition(stored.spec, stored.spec, stored.autostart)
+            self._start_pool(ref, Inheritance(definition))
+            self._pools.claim(ref, claim)
         self._stored = []
 
     def on_stop(self) -> None:
@@ -108,17 +112,14 @@ class EngineActor(Actor):
     def _add_pool(self, message: m.AddPool) -> None:
         if self._closed:
             raise ConnectionClosed("the engine is being closed")
-        ref, job = message.ref, message.job
-        self._require_new(ref)
-        self._start_pool(
-            ref, Inheritance(message.spec, persistent=message.persistent, autostart=False)
-        )
-        job.returns(ref)
-        ref.submit(
-            m.DefinePool(job)
-            if message.persistent
-            else m.StartPool(job, build=message.build, new=True)
-        )
+        command, claim = message.command, message.claim
+        ref = self._pools.owner(claim)
+        if ref is None:
+            ref = message.ref
+            self._start_pool(ref, Inheritance(PoolDefinition(claim.spec)))
+        self._pools.claim(ref, claim)
+        command.job.returns(ref)
+        ref.submit(command)
 
     def _start_pool(self, ref: PoolRef, inheritance: Inheritance) -> None:
         actor = PoolActor.start(
@@ -127,59 +128,47 @@ class EngineActor(Actor):
             store=self._store,
             settings=self._settings,
             ledger=self._ledger,
+            events=self._events,
             inheritance=inheritance,
         )
         ref.point_to(actor)
-        self._pools[ref.uuid] = self._by_name[ref.name] = ref
-        self._by_target[ref.target] = self._by_place[ref.place] = ref
-
-    def _require_new(self, ref: PoolRef) -> None:
-        for what, other in (
-            (f"name {ref.name!r}", self._by_name.get(ref.name)),
-            (f"UUID {ref.uuid}", self._pools.get(ref.uuid)),
-            (f"target {ref.target}", self._by_target.get(ref.target)),
-            (f"target {ref.target}, which is {ref.place}", self._by_place.get(ref.place)),
-        ):
-            if other is not None:
-                raise PoolExists(
-                    f"pool {ref.name!r} cannot have the {what}: pool {other.name!r} "
-                    f"({other.uuid}) has it; choose another, or undefine that pool"
-                )
 
     def _find_pool(self, message: m.FindPool) -> PoolRef:
         ref = None
         if message.uuid is not None:
             ref = self._pools.get(message.uuid)
         if ref is None and message.name is not None:
-            ref = self._by_name.get(message.name)
-        if ref is None and message.target is not None:
-            ref = self._by_target.get(message.target)
-        if ref is None and message.place is not None:
-            ref = self._by_place.get(message.place)
+            ref = self._pools.named(message.name)
         if ref is None:
             what = " or ".join(
                 f"{word} {value}"
                 for word, value in (
                     ("name", message.name and repr(message.name)),
                     ("UUID", message.uuid),
-                    ("target", message.target),
-                    ("target", message.place if message.place != message.target else None),
                 )
                 if value
             )
             raise PoolNotFound(f"no pool has the {what}")
         return ref
 
+    def _find_pools_at(self, message: m.FindPoolsAt) -> tuple[PoolRef, ...]:
+        return self._pools.at(message.target)
+
     def _list_pools(self, _: m.ListPools) -> tuple[PoolRef, ...]:
-        return tuple(self._pools.values())
+        return self._pools.all()
+
+    def _pool_changed(self, message: m.PoolChanged) -> None:
+        ref = self._pools.get(message.uuid)
+        if ref is not None:
+            self._pools.drop(ref, message.dropped)
+            ref.target = message.definition.current.target
 
     def _pool_gone(self, message: m.PoolGone) -> None:
-        ref = self._pools.pop(message.uuid)
-        ref.gone()
-        del self._by_name[ref.name]
-        del self._by_target[ref.target]
-        del self._by_place[ref.place]
-        self._crashes.pop(message.uuid, None)
+        ref = self._pools.get(message.uuid)
+        if ref is not None:
+            ref.gone()
+            self._pools.remove(ref)
+            self._crashes.pop(message.uuid, None)
 
     def _pool_died(self, message: m.PoolDied) -> None:
         left = message.inheritance
@@ -187,12 +176,26 @@ class EngineActor(Actor):
         if ref is None or self._closed:
             _let_go(left)
             return
+        if left.active is None and not left.definition.is_persistent:
+            self._pool_gone(m.PoolGone(ref.uuid))  # it never came to be
+            return
+        if left.active is None:
+            left = replace(left, definition=left.definition.at_rest())
+        # What it was about to become is forgotten with the job that asked for it.
+        self._pools.keep(ref, left.definition.specs())
         now = monotonic()
         crashes = self._crashes.setdefault(ref.uuid, deque(maxlen=_RESTARTS))
         if len(crashes) == _RESTARTS and now - crashes[0] < _RESTART_WINDOW:
             log().error("a pool crashes again and again: it is left inactive", pool=ref.name)
+            if left.active is not None:
+                self._events.of_pool(PoolEventKind.STOPPED, left.active.spec)
             _let_go(left)
-            left = replace(left, active=None, volumes=MappingProxyType({}))
+            left = replace(
+                left,
+                definition=left.definition.at_rest(),
+                active=None,
+                volumes=MappingProxyType({}),
+            )
         crashes.append(now)
         self._restart(ref, left)
 
@@ -207,7 +210,11 @@ class EngineActor(Actor):
         if left.active is not None:
             # Its volumes are known from before; the disk has the last word.
             job: Job[None] = Job(
-                next(self._job_ids), "refresh pool", pool=ref.name, convert=lambda _: None
+                next(self._job_ids),
+                "refresh pool",
+                pool=ref.name,
+                convert=lambda _: None,
+                events=self._events,
             )
             ref.submit(m.RefreshPool(job))
 
@@ -222,12 +229,14 @@ class EngineActor(Actor):
 
     def _close(self, _: m.Close) -> tuple[PoolRef, ...]:
         self._closed = True
-        return tuple(self._pools.values())
+        return self._pools.all()
 
     _HANDLERS: ClassVar[dict[type, Callable[[EngineActor, Any], Any]]] = {
         m.AddPool: _add_pool,
         m.FindPool: _find_pool,
+        m.FindPoolsAt: _find_pools_at,
         m.ListPools: _list_pools,
+        m.PoolChanged: _pool_changed,
         m.PoolGone: _pool_gone,
         m.PoolDied: _pool_died,
         m.Retry: _retry,
@@ -236,8 +245,9 @@ class EngineActor(Actor):
 
 
 def _uuid(left: Inheritance) -> UUID:
-    assert left.spec.uuid is not None  # noqa: S101 - the engine gave it one
-    return left.spec.uuid
+    uuid = left.definition.current.uuid
+    assert uuid is not None  # noqa: S101 - the engine gave it one
+    return uuid
 
 
 def _let_go(left: Inheritance) -> None:

@@ -10,22 +10,20 @@ from typing import Any
 
 from volary.engine.actors.job import Job
 from volary.engine.backends import ActivePool
-from volary.engine.pool_spec import PoolSpec
+from volary.engine.pool_definition import PoolDefinition
 from volary.engine.volume_info import VolumeInfo
 
 
 @dataclass(frozen=True, slots=True)
 class Inheritance:
-    """A pool's definition and, of one that was active, its volumes.
+    """A pool's definitions and, of one that was active, its volumes.
 
     readers: the jobs that read its volumes, those of other pools too, by volume's name.
     finished: its jobs that have ended.
     workers: set when the workers that still ran have ended; only then is the disk at rest.
     """
 
-    spec: PoolSpec
-    persistent: bool
-    autostart: bool
+    definition: PoolDefinition
     active: ActivePool | None = None
     volumes: Mapping[str, VolumeInfo] = field(default_factory=lambda: MappingProxyType({}))
     readers: Mapping[str, tuple[Job[Any], ...]] = field(

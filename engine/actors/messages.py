@@ -14,14 +14,20 @@ from uuid import UUID
 from pykka import ActorRef
 
 from volary.engine.actors.assignment import Assignment
+from volary.engine.actors.events import Announcement
 from volary.engine.actors.job import Job
 from volary.engine.backends import OpenVolume
 from volary.engine.errors import VolaryError
-from volary.engine.flags import VolumeResize
+from volary.engine.flags import PoolBuild, PoolDelete, PoolStart, VolumeResize
 from volary.engine.formats.raw_transfer import Sink, Source
-from volary.engine.pool_info import PoolInfo, PoolStatus
+from volary.engine.pool_conflict import Claim
+from volary.engine.pool_definition import PoolDefinition
+from volary.engine.pool_info import PoolDescription, PoolInfo, PoolStatus
+from volary.engine.pool_source import PoolSource
 from volary.engine.pool_spec import PoolSpec
+from volary.engine.progress import Operation
 from volary.engine.secret import Secret
+from volary.engine.volume_details import VolumeDetails
 from volary.engine.volume_info import VolumeInfo
 from volary.engine.volume_spec import VolumeSpec
 from volary.engine.wipe_algorithm import WipeAlgorithm
@@ -58,6 +64,11 @@ class GetInfo(Request[PoolInfo]):
 
 
 @dataclass(frozen=True, slots=True)
+class DescribePool(Request[PoolDescription]):
+    """What does its document tell?"""
+
+
+@dataclass(frozen=True, slots=True)
 class ListVolumes(Request[tuple[VolumeInfo, ...]]):
     """Which volumes has it?"""
 
@@ -72,6 +83,14 @@ class FindVolume(Request[VolumeInfo]):
 @dataclass(frozen=True, slots=True)
 class InspectVolume(Request[VolumeInfo]):
     """What is this volume on disk now, read as `format` if given?"""
+
+    name: str
+    format: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeVolume(Request[VolumeDetails]):
+    """What is all that is known of this volume now, read as `format` if given?"""
 
     name: str
     format: str | None = None
@@ -114,7 +133,9 @@ class PoolCommand:
 
 @dataclass(frozen=True, slots=True)
 class DefinePool(PoolCommand):
-    """Save the definition, of a pool that is new."""
+    """Save a definition, which holds from the next start on."""
+
+    spec: PoolSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,14 +154,16 @@ class SetAutostart(PoolCommand):
 class BuildPool(PoolCommand):
     """Make what the pool needs."""
 
+    flags: PoolBuild
+
 
 @dataclass(frozen=True, slots=True)
 class StartPool(PoolCommand):
     """Open the pool and find its volumes."""
 
-    build: bool = False
-    new: bool = False
-    """The pool was made for this: when it cannot be started it is gone again."""
+    flags: PoolStart = PoolStart.NONE
+    spec: PoolSpec | None = None
+    """What to start it from, rather than from what is stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +174,8 @@ class StopPool(PoolCommand):
 @dataclass(frozen=True, slots=True)
 class DeletePool(PoolCommand):
     """Remove what the pool is made of."""
+
+    flags: PoolDelete
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +262,17 @@ class DownloadVolume(VolumeCommand):
     offset: int
     length: int | None
     sparse: bool
+
+
+# To the host's actor.
+
+
+@dataclass(frozen=True, slots=True)
+class FindSources:
+    """Find what pools could be made of."""
+
+    job: Job[Any]
+    start: Callable[[], Operation[tuple[PoolSource, ...]]]
 
 
 # To a pool about a job, and from it to the worker.
@@ -331,6 +367,13 @@ class EndedTogether:
 
 
 @dataclass(frozen=True, slots=True)
+class Announce:
+    """Publish this now that the end of what it tells of was noted."""
+
+    announcement: Announcement
+
+
+@dataclass(frozen=True, slots=True)
 class Idle:
     """A worker for batches has waited in vain."""
 
@@ -347,26 +390,29 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class AddPool(Request[None]):
-    """Make a pool that is new: define it, or (transient) start it. The answer comes when the job
-    can be steered.
+    """Define or start the pool that has this claim: a new one, or the one whose name and UUID it
+    has. The answer comes when the job can be steered.
     """
 
-    job: Job[Any]
-    spec: PoolSpec
+    command: DefinePool | StartPool
+    claim: Claim
     ref: PoolRef
-    persistent: bool
-    build: bool = False
+    """The address of a new pool."""
 
 
 @dataclass(frozen=True, slots=True)
 class FindPool(Request[PoolRef]):
-    """Which pool has this name, UUID or target?"""
+    """Which pool has this name or UUID?"""
 
     name: str | None = None
     uuid: UUID | None = None
-    target: str | None = None
-    place: str | None = None
-    """The target without links, as realpath(3) says."""
+
+
+@dataclass(frozen=True, slots=True)
+class FindPoolsAt(Request[tuple[PoolRef, ...]]):
+    """Which pools have this target, or one that leads there?"""
+
+    target: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,6 +425,15 @@ class PoolGone(Request[None]):
     """From a pool: it is undefined, or a transient one that was stopped."""
 
     uuid: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class PoolChanged(Request[None]):
+    """From a pool: this is its definition now, and these ones are no longer."""
+
+    uuid: UUID
+    definition: PoolDefinition
+    dropped: tuple[PoolSpec, ...]
 
 
 @dataclass(frozen=True, slots=True)

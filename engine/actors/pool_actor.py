@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from threading import Event
 from typing import Any, ClassVar
@@ -11,13 +12,14 @@ import pykka
 
 from volary.engine.actors import messages as m
 from volary.engine.actors.actor import Actor
+from volary.engine.actors.events import Events
 from volary.engine.actors.inheritance import Inheritance
 from volary.engine.actors.job import Job
 from volary.engine.actors.space_ledger import SpaceLedger
 from volary.engine.actors.tasks import Task, Tasks, nothing
 from volary.engine.actors.threads import Threads
 from volary.engine.actors.volumes import Volumes
-from volary.engine.backends import ActivePool, OpenVolume, backend_for
+from volary.engine.backends import ActivePool, Backend, OpenVolume, backend_for
 from volary.engine.definition_store import DefinitionStore
 from volary.engine.errors import (
     ConnectionClosed,
@@ -26,12 +28,19 @@ from volary.engine.errors import (
     PoolCrashed,
     PoolInactive,
     PoolNotFound,
+    PoolTransient,
+    TargetUnusable,
     VolaryError,
 )
+from volary.engine.event import PoolEventKind
+from volary.engine.flags import PoolBuild, PoolStart
 from volary.engine.log import log
-from volary.engine.pool_info import PoolInfo, PoolState, PoolStatus
+from volary.engine.pool_definition import PoolDefinition
+from volary.engine.pool_info import PoolDescription, PoolInfo, PoolState, PoolStatus
+from volary.engine.pool_spec import PoolSpec
 from volary.engine.progress import Operation
 from volary.engine.settings import Settings
+from volary.engine.volume_details import VolumeDetails
 from volary.engine.volume_info import VolumeInfo
 
 
@@ -46,15 +55,15 @@ class PoolActor(Actor):
         store: DefinitionStore,
         settings: Settings,
         ledger: SpaceLedger,
+        events: Events,
         inheritance: Inheritance,
     ) -> None:
         super().__init__(threads)
         self._ledger = ledger
         self._engine = engine
         self._store = store
-        self._spec = inheritance.spec
-        self._persistent = inheritance.persistent
-        self._autostart = inheritance.autostart
+        self._definition = inheritance.definition
+        self._name = inheritance.definition.current.name
         self._active = inheritance.active
         self._tasks = Tasks(
             threads,
@@ -64,8 +73,9 @@ class PoolActor(Actor):
             promise=self._promise,
             rested=self._close_if_idle,
         )
-        self._volumes = Volumes(inheritance, self._tasks, ledger)
-        self._setting_autostart: Job[Any] | None = None
+        self._volumes = Volumes(inheritance, self._tasks, ledger, events)
+        self._events = events
+        self._saving: Job[Any] | None = None
         self._closing: Job[Any] | None = None
         self._crash: PoolCrashed | None = None
         self._vanished = False
@@ -90,26 +100,33 @@ class PoolActor(Actor):
     # Questions.
 
     def _get_status(self, _: m.GetStatus) -> PoolStatus:
-        return PoolStatus(
-            self._spec,
-            active=self._active is not None,
-            persistent=self._persistent,
-            autostart=self._autostart,
-            volumes=len(self._volumes),
-        )
+        return PoolStatus(self._definition, self._active is not None, len(self._volumes))
 
     def _get_info(self, _: m.GetInfo) -> PoolInfo:
-        if self._active is None:
+        active = self._active
+        if active is None:
             busy_with = self._tasks.exclusive
             building = busy_with is not None and busy_with.job.operation == "build pool"
-            return PoolInfo(PoolState.BUILDING if building else PoolState.INACTIVE, 0, 0, 0)
-        space = self._active.space()
+            return PoolInfo(PoolState.BUILDING if building else PoolState.INACTIVE)
+        state = active.state()
+        try:
+            space = active.space()
+        except VolaryError:
+            if state is not PoolState.INACCESSIBLE:
+                raise
+            return PoolInfo(state)
         return PoolInfo(
-            PoolState.RUNNING,
+            state,
             space.capacity,
             space.capacity - space.available,
-            max(0, space.available - self._ledger.promised(self._active.device)),
+            max(0, space.available - self._ledger.promised(active.device)),
         )
+
+    def _describe(self, _: m.DescribePool) -> PoolDescription:
+        info = self._get_info(m.GetInfo())
+        if self._active is None:
+            return PoolDescription(self._definition.current, info)
+        return PoolDescription(self._active.found(), info, self._active.free_extents())
 
     def _list_volumes(self, _: m.ListVolumes) -> tuple[VolumeInfo, ...]:
         self._require_active()
@@ -121,6 +138,10 @@ class PoolActor(Actor):
 
     def _inspect_volume(self, message: m.InspectVolume) -> VolumeInfo:
         return self._volumes.inspect(self._require_active(), message.name, message.format)
+
+    def _describe_volume(self, message: m.DescribeVolume) -> VolumeDetails:
+        active = self._require_active()
+        return active.details(self._volumes.inspect(active, message.name, message.format))
 
     def _lease_volume(self, message: m.LeaseVolume) -> VolumeInfo:
         active = self._require_active()
@@ -142,88 +163,142 @@ class PoolActor(Actor):
         """Begin an operation; a refusal is the job's outcome."""
         try:
             if self._closing is not None:
-                raise PoolBusy(f"pool {self._spec.name!r} is being closed with its engine")
+                raise PoolBusy(f"pool {self._name!r} is being closed with its engine")
             if isinstance(command, m.VolumeCommand):
                 self._on_volume(command)
             else:
                 self._HANDLERS[type(command)](self, command)
         except VolaryError as error:
             self._tasks.finished.append(command.job)
+            if isinstance(command, m.DefinePool | m.StartPool) and command.spec is not None:
+                self._become(self._definition, dropped=command.spec)
+                self._come_to_rest()
             self._refuse(command, error)
-            if isinstance(command, m.StartPool) and command.new:
-                self._vanish()
 
     def _define(self, message: m.DefinePool) -> None:
-        self._begin(
-            Task(
-                message.job,
-                partial(self._store.save, self._spec),
-                undone=self._vanish,
-                exclusive=True,
-            )
+        self._require_free()
+        spec, before = message.spec, self._definition.stored
+
+        def done(_: object) -> None:
+            self._become(replace(self._definition, stored=spec))
+            self._events.of_pool(PoolEventKind.DEFINED, spec)
+
+        def discard(_: object) -> None:
+            work = self._store.remove(spec) if before is None else self._store.save(before)
+            for _ in work:
+                pass
+
+        self._save(
+            message.job,
+            partial(self._store.save, spec),
+            done,
+            undone=lambda: self._become(self._definition, dropped=spec),
+            discard=discard,
         )
 
     def _undefine(self, message: m.UndefinePool) -> None:
         self._require_stopped("undefine it")
-        self._require_persistent("undefine it")
+        stored = self._require_persistent("undefine it")
         self._require_idle("undefine it")
-        self._begin(
-            Task(
-                message.job,
-                partial(self._store.remove, self._spec),
-                done=lambda _: self._vanish(),
-                exclusive=True,
-            )
-        )
-
-    def _set_autostart(self, message: m.SetAutostart) -> None:
-        self._require_persistent("let it start with the engine")
-        self._require_free()
-        if self._setting_autostart is not None:
-            number = self._setting_autostart.id
-            raise PoolBusy(f"pool {self._spec.name!r}: job {number} is setting autostart; wait")
-
-        def undone() -> None:
-            self._setting_autostart = None
 
         def done(_: object) -> None:
-            self._setting_autostart = None
-            self._autostart = message.on
+            self._become(replace(self._definition, stored=None))
+            self._come_to_rest()
+            self._events.of_pool(PoolEventKind.UNDEFINED, stored)
 
-        self._setting_autostart = message.job
-        work = partial(self._store.set_autostart, self._spec, on=message.on)
-        self._begin(Task(message.job, work, done=done, undone=undone))
+        work = partial(self._store.remove, stored)
+        self._begin(Task(message.job, work, done=done, exclusive=True))
+
+    def _set_autostart(self, message: m.SetAutostart) -> None:
+        stored = self._require_persistent("let it start with the engine")
+        self._require_free()
+
+        def done(_: object) -> None:
+            self._become(replace(self._definition, autostart=message.on))
+
+        self._save(message.job, partial(self._store.set_autostart, stored, on=message.on), done)
+
+    def _save(
+        self,
+        job: Job[Any],
+        work: Callable[[], Operation[None]],
+        done: Callable[[object], None],
+        *,
+        undone: Callable[[], None] = nothing,
+        discard: Callable[[object], None] = nothing,
+    ) -> None:
+        """Begin what changes the definition on disk, beside all that goes on in the pool."""
+        if self._saving is not None:
+            number, what = self._saving.id, self._saving.operation
+            raise PoolBusy(f"pool {self._name!r} is busy with job {number} ({what}); wait for it")
+        self._saving = job
+
+        def saved(result: object) -> None:
+            self._saving = None
+            done(result)
+            self._come_to_rest()
+
+        def not_saved() -> None:
+            self._saving = None
+            undone()
+            self._come_to_rest()
+
+        self._begin(Task(job, work, done=saved, undone=not_saved, discard=discard))
 
     def _build(self, message: m.BuildPool) -> None:
         self._require_stopped("build it")
-        self._begin(Task(message.job, backend_for(self._spec).build, exclusive=True))
+        work = partial(self._backend().build, message.flags)
+        self._begin_at_rest(message.job, work, PoolEventKind.CREATED)
+
+    def _delete_pool(self, message: m.DeletePool) -> None:
+        self._require_stopped("delete it")
+        work = partial(self._backend().delete, message.flags)
+        self._begin_at_rest(message.job, work, PoolEventKind.DELETED)
+
+    def _begin_at_rest(
+        self, job: Job[Any], work: Callable[[], Operation[None]], kind: PoolEventKind
+    ) -> None:
+        """Begin what is done to a pool that is not active, and that may be redefined meanwhile."""
+
+        def done(_: object) -> None:
+            self._come_to_rest()
+            self._events.of_pool(kind, self._definition.current)
+
+        self._begin(Task(job, work, done=done, undone=self._come_to_rest, exclusive=True))
+
+    def _backend(self) -> Backend:
+        return backend_for(self._definition.current)
 
     def _start(self, message: m.StartPool) -> None:
         if self._active is not None:
-            raise PoolActive(f"pool {self._spec.name!r} is active already")
-        backend = backend_for(self._spec)
+            raise PoolActive(f"pool {self._name!r} is active already")
+        self._require_free()
+        backend = backend_for(message.spec or self._definition.current)
+        if message.spec is not None:
+            self._become(replace(self._definition, current=message.spec))
 
         def start() -> Operation[tuple[ActivePool, dict[str, VolumeInfo]]]:
-            if message.build:
-                yield from backend.build()
+            if message.flags:
+                yield from backend.build(_build_flags(message.flags))
             active = yield from backend.start()
             try:
                 return active, (yield from active.scan({}))
             except BaseException:
-                active.close()
+                active.undo_start()
                 raise
 
         def done(result: tuple[ActivePool, dict[str, VolumeInfo]]) -> None:
             self._active = result[0]
             self._volumes.replace(result[1])
+            self._events.of_pool(PoolEventKind.STARTED, self._definition.current)
 
         self._begin(
             Task(
                 message.job,
                 start,
                 done=done,
-                undone=self._vanish if message.new else nothing,
-                discard=lambda result: result[0].close(),
+                undone=self._come_to_rest,
+                discard=lambda result: result[0].undo_start(),
                 exclusive=True,
             )
         )
@@ -234,20 +309,26 @@ class PoolActor(Actor):
         self._volumes.require_unread("stop it")
 
         def done(_: object) -> None:
-            self._active = None
             self._volumes.replace({})
-            if not self._persistent:
-                self._vanish()
+            self._come_to_rest()
+            self._events.of_pool(PoolEventKind.STOPPED, active.spec)
 
-        self._begin(Task(message.job, active.stop, done=done, exclusive=True))
+        def undone() -> None:
+            self._active = active
 
-    def _delete_pool(self, message: m.DeletePool) -> None:
-        self._require_stopped("delete it")
-        self._begin(Task(message.job, backend_for(self._spec).delete, exclusive=True))
+        # Nobody looks into what is being closed.
+        self._active = None
+        self._begin(Task(message.job, active.stop, done=done, undone=undone, exclusive=True))
 
     def _refresh(self, message: m.RefreshPool) -> None:
         active = self._require_active()
         self._require_free()
+        if active.state() is PoolState.INACCESSIBLE:
+            # What is known of its volumes is kept, for when it is put back.
+            raise TargetUnusable(
+                f"pool {self._name!r}: what it is made of was taken away from "
+                f"{active.spec.target or 'it'}; put it back, or stop the pool"
+            )
         self._volumes.scan(active, message.job)
 
     def _on_volume(self, message: m.VolumeCommand) -> None:
@@ -273,6 +354,9 @@ class PoolActor(Actor):
     def _ended_together(self, message: m.EndedTogether) -> None:
         self._tasks.ended_together(message)
 
+    def _announce(self, message: m.Announce) -> None:
+        message.announcement.publish()
+
     def _idle(self, message: m.Idle) -> None:
         self._tasks.idle(message)
 
@@ -286,35 +370,59 @@ class PoolActor(Actor):
 
     def _require_active(self) -> ActivePool:
         if self._active is None:
-            raise PoolInactive(f"pool {self._spec.name!r} is not active; start it first")
+            raise PoolInactive(f"pool {self._name!r} is not active; start it first")
         return self._active
 
     def _require_stopped(self, wish: str) -> None:
         if self._active is not None:
-            raise PoolActive(f"pool {self._spec.name!r} is active; stop it to {wish}")
+            raise PoolActive(f"pool {self._name!r} is active; stop it to {wish}")
 
-    def _require_persistent(self, wish: str) -> None:
-        if not self._persistent:
-            raise PoolInactive(
-                f"pool {self._spec.name!r} is transient; define it as a persistent one to {wish}"
+    def _require_persistent(self, wish: str) -> PoolSpec:
+        """Return the definition on disk."""
+        if self._definition.stored is None:
+            raise PoolTransient(
+                f"pool {self._name!r} is transient; define it as a persistent one to {wish}"
             )
+        return self._definition.stored
 
     def _require_free(self) -> None:
         """No operation on the whole pool may be under way."""
         if self._tasks.exclusive is not None:
             job = self._tasks.exclusive.job
             raise PoolBusy(
-                f"pool {self._spec.name!r} is busy with job {job.id} ({job.operation}); "
-                "wait for it"
+                f"pool {self._name!r} is busy with job {job.id} ({job.operation}); wait for it"
             )
 
     def _require_idle(self, wish: str) -> None:
         self._require_free()
         if self._tasks:
             jobs = ", ".join(f"{job.id} ({job.operation})" for job in self._tasks.jobs())
-            raise PoolBusy(
-                f"pool {self._spec.name!r} has jobs: {jobs}; cancel them or wait, to {wish}"
-            )
+            raise PoolBusy(f"pool {self._name!r} has jobs: {jobs}; cancel them or wait, to {wish}")
+
+    # The definition.
+
+    def _become(self, definition: PoolDefinition, *, dropped: PoolSpec | None = None) -> None:
+        """Take on a definition, and have the engine know which names and places are free again.
+
+        dropped: what it was to become, and does not.
+        """
+        kept = definition.specs()
+        gone = [spec for spec in self._definition.specs() if all(spec is not it for it in kept)]
+        if dropped is not None:
+            gone.append(dropped)
+        moved = definition.current is not self._definition.current
+        self._definition = definition
+        if gone or moved:
+            self._engine.ask(m.PoolChanged(self._status().uuid, definition, tuple(gone)))
+
+    def _come_to_rest(self) -> None:
+        """Of a pool that is not active: be what is defined, or nothing where nothing is."""
+        if self._active is not None or self._tasks.exclusive is not None:
+            return
+        if self._definition.is_persistent:
+            self._become(self._definition.at_rest())
+        elif not self._tasks:
+            self._vanish()
 
     # The end.
 
@@ -346,19 +454,17 @@ class PoolActor(Actor):
     def _die(self, error: Exception) -> PoolCrashed:
         """Fail whatever waits on the pool, have it started anew, and return what to say of it."""
         crash = self._crash = PoolCrashed(
-            f"pool {self._spec.name!r} met an error of its own ({error!r}) and was started anew; "
+            f"pool {self._name!r} met an error of its own ({error!r}) and was started anew; "
             "its volumes are as they were: look, and try again"
         )
         crash.__cause__ = error
-        log().error("a pool crashed", pool=self._spec.name, exc_info=error)
+        log().error("a pool crashed", pool=self._name, exc_info=error)
         jobs = self._tasks.jobs()
         workers = self._abort(crash)
         self._engine.tell(
             m.PoolDied(
                 Inheritance(
-                    self._spec,
-                    self._persistent,
-                    self._autostart,
+                    self._definition,
                     self._active,
                     self._volumes.snapshot(),
                     self._volumes.readers(),
@@ -382,12 +488,14 @@ class PoolActor(Actor):
         if isinstance(message, m.PoolCommand | m.ClosePool):
             # A job ends on a worker's thread: what its callbacks do must not be the pool's worry.
             self._threads.settle(partial(message.job.fail, error))
+        elif isinstance(message, m.Announce):
+            message.announcement.publish()
         elif isinstance(message, m.Request) and not isinstance(message, m.Ended):
             raise error
 
     def on_stop(self) -> None:
         """Refuse what came too late to be read: nobody may wait for an answer in vain."""
-        name = self._spec.name
+        name = self._name
         error = self._crash or (
             PoolNotFound(f"pool {name!r} is no more: it was undefined or stopped")
             if self._vanished
@@ -409,9 +517,11 @@ class PoolActor(Actor):
     _HANDLERS: ClassVar[dict[type, Callable[[PoolActor, Any], Any]]] = {
         m.GetStatus: _get_status,
         m.GetInfo: _get_info,
+        m.DescribePool: _describe,
         m.ListVolumes: _list_volumes,
         m.FindVolume: _find_volume,
         m.InspectVolume: _inspect_volume,
+        m.DescribeVolume: _describe_volume,
         m.ListJobs: _list_jobs,
         m.DefinePool: _define,
         m.UndefinePool: _undefine,
@@ -428,6 +538,14 @@ class PoolActor(Actor):
         m.Advanced: _advanced,
         m.Ended: _ended,
         m.EndedTogether: _ended_together,
+        m.Announce: _announce,
         m.Idle: _idle,
         m.ClosePool: _close,
     }
+
+
+def _build_flags(flags: PoolStart) -> PoolBuild:
+    """Return how a pool is to be built that is built to be started."""
+    if flags & PoolStart.BUILD_OVERWRITE:
+        return PoolBuild.OVERWRITE
+    return PoolBuild.NO_OVERWRITE if flags & PoolStart.BUILD_NO_OVERWRITE else PoolBuild.NONE

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from typing import Any, TypeVar
 from uuid import UUID
@@ -28,8 +27,7 @@ class PoolRef:
         self.name = spec.name
         self.uuid: UUID = spec.uuid
         self.target = spec.target
-        # Two pools must not be one directory, by a link: a file would have two keys and owners.
-        self.place = os.path.realpath(spec.target)
+        """That of its current definition; the engine's actor sets it."""
         self._life = life
         self._actor: pykka.ActorRef[Any] | None = None
         self._gone = False

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 from volary.engine.actors import messages as m
+from volary.engine.actors.events import Events
 from volary.engine.actors.inheritance import Inheritance
 from volary.engine.actors.job import Job
 from volary.engine.actors.lane import Lane
@@ -27,6 +28,7 @@ from volary.engine.errors import (
     VolumeExists,
     VolumeNotFound,
 )
+from volary.engine.event import PoolEventKind, VolumeEventKind
 from volary.engine.flags import VolumeResize
 from volary.engine.formats.raw_transfer import Sink, Source
 from volary.engine.log import log
@@ -48,10 +50,14 @@ class Volumes:
     """The account of a pool's volumes; used by the pool's actor only.
 
     tasks: where operations are begun.
+    events: where what has become of them is told.
     """
 
-    def __init__(self, inheritance: Inheritance, tasks: Tasks, ledger: SpaceLedger) -> None:
-        self._pool = inheritance.spec.name
+    def __init__(
+        self, inheritance: Inheritance, tasks: Tasks, ledger: SpaceLedger, events: Events
+    ) -> None:
+        self._pool = inheritance.definition.current.name
+        self._events = events
         self._tasks = tasks
         self._ledger = ledger
         self._infos: dict[str, VolumeInfo] = dict(inheritance.volumes)
@@ -153,6 +159,7 @@ class Volumes:
                 else:
                     found.pop(name, None)
             self._infos = found
+            self._events.of_pool(PoolEventKind.REFRESHED, active.spec)
 
         self._tasks.begin(
             Task(
@@ -216,6 +223,7 @@ class Volumes:
         def done(info: VolumeInfo) -> None:
             self._release(name)
             self._infos[name] = info
+            self._events.of_volume(VolumeEventKind.CREATED, active.spec, name)
 
         self._leases.write(name, job)
         self._tasks.begin(
@@ -251,6 +259,7 @@ class Volumes:
             name,
             partial(active.delete_volume, name, zeroed=message.zeroed),
             note=lambda _: self._infos.pop(name, None),
+            kind=VolumeEventKind.DELETED,
             lane=self._tasks.allocators if message.zeroed else self._tasks.deletions,
         )
 
@@ -277,6 +286,7 @@ class Volumes:
             message.job,
             name,
             start,
+            kind=VolumeEventKind.RESIZED,
             needed=needed,
         )
 
@@ -357,6 +367,7 @@ class Volumes:
         start: Callable[[], Operation[Any]],
         *,
         note: Callable[[Any], object] | None = None,
+        kind: VolumeEventKind | None = None,
         lane: Lane | None = None,
         needed: int = 0,
     ) -> None:
@@ -368,6 +379,8 @@ class Volumes:
                 note(result)
             else:
                 self._infos[name] = result
+            if kind is not None:
+                self._events.of_volume(kind, active.spec, name)
 
         def undone() -> None:
             self._release(name)

@@ -62,7 +62,7 @@ def test_an_active_pool_is_not_built_deleted_or_undefined(
 
 
 def test_a_transient_pool_has_no_definition_to_change(pool: volary.Pool) -> None:
-    with pytest.raises(volary.PoolInactive, match="is transient"):
+    with pytest.raises(volary.PoolTransient, match="is transient"):
         pool.autostart = True
 
 

@@ -8,6 +8,9 @@ import sys
 from collections.abc import Callable
 
 import pytest
+from tests.system.own_libvirtd import system_libvirtd
+
+__all__ = ["system_libvirtd"]
 
 RunHost = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,7 +10,9 @@ import pytest
 
 import volary
 from volary.engine.backends.open_directory import OpenDirectory
+from volary.engine.definition_store import DefinitionStore
 from volary.engine.pool_info import Space
+from volary.engine.progress import Operation
 
 MIB = 1 << 20
 
@@ -241,3 +243,60 @@ def test_a_pool_that_is_started_anew_while_the_connection_closes_does_not_hold_i
     closing.start()
     closing.join(timeout=20)
     assert not closing.is_alive()
+
+
+def test_a_crash_keeps_the_live_and_the_pending_definition(
+    conn: volary.Connection,
+    pool: volary.Pool,
+    tmp_path: Path,
+    target: Path,
+    crash: Callable[[volary.Pool], None],
+) -> None:
+    conn.define_pool(volary.PoolSpec("images", uuid=pool.uuid, target=tmp_path / "b"))
+    pool.autostart = True
+    crash(pool)
+    assert (pool.target, pool.is_persistent, pool.autostart) == (str(target), True, True)
+    assert f"<path>{tmp_path}/b</path>" in pool.xml(volary.PoolXml.INACTIVE)
+    for name in ("images", "b"):
+        with pytest.raises(volary.PoolExists, match=f"target {tmp_path / name}"):
+            conn.define_pool(volary.PoolSpec("other", target=tmp_path / name))
+    pool.stop()
+    assert pool.target == str(tmp_path / "b")
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_a_definition_that_a_crash_kept_from_being_noted_is_not_on_disk(
+    conn: volary.Connection,
+    pool: volary.Pool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    saved: bool,
+) -> None:
+    state = Path(conn.state_dir)
+    conn.define_pool(volary.PoolSpec("images", uuid=pool.uuid, target=tmp_path / "b"))
+    before = (state / "images.xml").read_text()
+    begun, going = threading.Event(), threading.Event()
+    sound = DefinitionStore.save
+
+    def save(store: DefinitionStore, spec: volary.PoolSpec) -> Operation[None]:
+        if saved:
+            yield from sound(store, spec)
+        begun.set()
+        assert going.wait(20)
+        if not saved:
+            yield from sound(store, spec)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DefinitionStore, "save", save)
+        spec = volary.PoolSpec("images", uuid=pool.uuid, target=tmp_path / "c")
+        with ThreadPoolExecutor() as executor:
+            failing = executor.submit(conn.define_pool, spec)
+            assert begun.wait(20)
+            patch.setattr(OpenDirectory, "space", lambda _: 1 / 0)
+            with pytest.raises(volary.PoolCrashed):
+                pool.info()
+            patch.undo()
+            going.set()
+            assert isinstance(failing.exception(20), volary.PoolCrashed)
+    assert (state / "images.xml").read_text() == before
+    conn.define_pool(volary.PoolSpec("other", target=tmp_path / "c"))
