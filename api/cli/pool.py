@@ -3,55 +3,89 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, Any
+from dataclasses import asdict
+from typing import Annotated
 
 import typer
 
-from volary.api.cli.account import group_id, user_id
+from volary.api.cli import pool_define
 from volary.api.cli.command_group import command_group, epilog
+from volary.api.cli.pool_build import Build, NoOverwrite, Overwrite, build_flags
+from volary.api.cli.pool_document import contents, pool_document
 from volary.api.cli.session import Session
 from volary.api.pool import Pool
 from volary.engine.errors import VolaryError
-from volary.engine.flags import ASYNC
-from volary.engine.pool_spec import PoolSpec
+from volary.engine.flags import ASYNC, PoolBuild, PoolList, PoolXml
+from volary.engine.pool_type import POOL_TYPES
 from volary.engine.size import format_size
 
 app = command_group(
-    "Pools: directories whose files are volumes.\n\n"
+    "Pools: directories whose files are volumes, file systems to be mounted, disks whose "
+    "partitions are volumes.\n\n"
     "A pool is active while a process uses it. No daemon runs yet, so each command starts the "
-    "pools that it needs, and they are inactive again when it ends.",
+    "pools that it needs, and they are inactive again when it ends; what is mounted stays so "
+    "until `stop`.",
     "volary pool define images --target /srv/images --build",
     "volary pool list",
     "volary pool info images",
+    "volary pool dumpxml images",
 )
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The pool's name or UUID.")]
-Build = Annotated[bool, typer.Option("--build", help="Make the target directory first.")]
 
 _NO_DAEMON = (
     "No daemon runs: it is active only while a command uses it, and each command starts it itself."
 )
 
 
+app.command(epilog=epilog(*pool_define.EXAMPLES))(pool_define.define)
+
+
 @app.command("list")
-def list_pools(context: typer.Context) -> None:
+def list_pools(
+    context: typer.Context,
+    *,
+    type: Annotated[  # noqa: A002 - the option's name
+        str | None, typer.Option(metavar="TYPE", help="Only pools of this type.")
+    ] = None,
+    autostart: Annotated[
+        bool | None,
+        typer.Option(
+            "--autostart/--no-autostart",
+            help="Only those that start with every engine, or that do not.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
     """List the pools, with their space."""
+    wanted = PoolList.NONE
+    if type is not None:
+        if type not in POOL_TYPES:
+            known = ", ".join(POOL_TYPES)
+            raise typer.BadParameter(
+                f"unknown type {type!r}; known: {known}", ctx=context, param_hint="--type"
+            )
+        wanted |= PoolList[type.upper().replace("-", "_")]
+    if autostart is not None:
+        wanted |= PoolList.AUTOSTART if autostart else PoolList.NO_AUTOSTART
     with Session(context) as session:
-        pools = [_document(pool, error) for pool, error in session.start_all().items()]
+        found = session.connection.pools(wanted)
+        pools = [pool_document(pool, error) for pool, error in session.start_all(found).items()]
         if session.output.as_json:
             session.output.document(pools)
             return
         session.output.table(
-            ("NAME", "STATE", "AUTOSTART", "VOLUMES", "CAPACITY", "AVAILABLE", "TARGET"),
+            ("NAME", "TYPE", "STATE", "AUTOSTART", "VOLUMES", "CAPACITY", "AVAILABLE", "TARGET"),
             [
                 (
                     pool["name"],
+                    pool["type"],
                     pool["state"],
                     _yes(pool["autostart"]),
                     "-" if pool["volumes"] is None else str(pool["volumes"]),
                     _size(pool["capacity"]),
                     _size(pool["available"]),
-                    pool["target"],
+                    pool["target"] or "-",
                 )
                 for pool in pools
             ],
@@ -67,7 +101,7 @@ def info(context: typer.Context, name: Name) -> None:
     """Show a pool."""
     with Session(context) as session:
         pool = session.pool(name)
-        facts = _document(pool, _try_to_start(session, pool))
+        facts = pool_document(pool, _try_to_start(session, pool))
         if session.output.as_json:
             session.output.document(facts)
             return
@@ -90,105 +124,76 @@ def info(context: typer.Context, name: Name) -> None:
             session.output.note(facts["problem"])
 
 
-@app.command(
-    epilog=epilog(
-        "volary pool define images --target /srv/images --build --autostart",
-        "volary pool define shared --target /srv/shared --mode 0770 --group kvm --build",
-    )
-)
-def define(
-    context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What to call it.")],
-    *,
-    target: Annotated[
-        str, typer.Option(metavar="DIR", help="The directory that its volumes are in.")
-    ],
-    mode: Annotated[
-        str | None, typer.Option(metavar="OCTAL", help="The directory's mode, such as 0711.")
-    ] = None,
-    owner: Annotated[
-        str | None, typer.Option(metavar="USER", help="The directory's owner, name or id.")
-    ] = None,
-    group: Annotated[
-        str | None, typer.Option(metavar="GROUP", help="The directory's group, name or id.")
-    ] = None,
-    uuid: Annotated[
-        str | None, typer.Option(metavar="UUID", help="Its UUID; a new one if not given.")
-    ] = None,
-    build: Build = False,
-    start: Annotated[bool, typer.Option("--start", help="See whether it starts.")] = False,
-    autostart: Annotated[
-        bool, typer.Option("--autostart", help="Have it start with every engine.")
-    ] = False,
-) -> None:
-    """Define a pool: from now on it is known, until `undefine`.
-
-    --mode, --owner and --group are what `build` gives the directory.
-    """
-    spec = PoolSpec(
-        name,
-        target=os.path.abspath(target),
-        uuid=uuid,
-        mode=mode,
-        owner=user_id(owner),
-        group=group_id(group),
-    )
-    with Session(context) as session:
-        pool = session.connection.define_pool(spec)
-        try:
-            if build:
-                _build(session, pool)
-            if start:
-                _start(session, pool)
-            if autostart:
-                pool.autostart = True
-        except BaseException:  # all that was asked for, or nothing
-            session.ensure_inactive(pool)
-            pool.undefine()
-            raise
-        session.output.result(f"Pool {name!r} defined.", _document(pool, None))
-
-
 @app.command()
-def build(context: typer.Context, name: Name) -> None:
-    """Make a pool's directory, with its mode, owner and group."""
+def build(
+    context: typer.Context,
+    name: Name,
+    *,
+    overwrite: Overwrite = False,
+    no_overwrite: NoOverwrite = False,
+) -> None:
+    """Make what a pool needs to be started.
+
+    That is its directory, with its mode, owner and group. The device of a file system or disk
+    pool is formatted with --overwrite or --no-overwrite; a disk without anything on it gets its
+    partition table anyway.
+    """
+    flags = build_flags(build=True, overwrite=overwrite, no_overwrite=no_overwrite)
     with Session(context) as session:
         pool = session.pool(name)
         session.ensure_inactive(pool)
-        _build(session, pool)
-        session.output.result(f"Pool {pool.name!r} built.", _document(pool, None))
+        session.build(pool, flags or PoolBuild.NONE)
+        session.output.result(f"Pool {pool.name!r} built.", pool_document(pool))
 
 
 @app.command()
-def start(context: typer.Context, name: Name, *, build: Build = False) -> None:
-    """See whether a pool starts.
+def start(
+    context: typer.Context,
+    name: Name,
+    *,
+    build: Build = False,
+    overwrite: Overwrite = False,
+    no_overwrite: NoOverwrite = False,
+) -> None:
+    """See whether a pool starts; a file system is mounted from now on.
 
     No daemon runs yet that would keep it active: each command starts the pools that it uses.
     """
+    flags = build_flags(build=build, overwrite=overwrite, no_overwrite=no_overwrite)
     with Session(context) as session:
         pool = session.pool(name)
-        if build:
+        if flags is not None:
             session.ensure_inactive(pool)
-            _build(session, pool)
-        _start(session, pool)
+            session.build(pool, flags)
+        session.ensure_active(pool)
         session.output.result(
-            f"Pool {pool.name!r} starts: {_contents(pool)}. {_NO_DAEMON}", _document(pool, None)
+            f"Pool {pool.name!r} starts: {contents(pool)}. {_NO_DAEMON}", pool_document(pool)
         )
 
 
 @app.command()
 def stop(context: typer.Context, name: Name) -> None:
-    """Stop a pool.
+    """Stop a pool: what was mounted for it is unmounted.
 
-    No daemon runs yet: between two commands no pool is active, and there is nothing to stop.
+    No daemon runs yet: between two commands no pool is active, and of a directory there is
+    nothing to stop.
     """
     with Session(context) as session:
         pool = session.pool(name)
-        session.ensure_inactive(pool)
-        session.output.result(
-            f"Pool {pool.name!r} is not active: there is nothing to stop. {_NO_DAEMON}",
-            _document(pool, None),
+        if pool.type == "dir":
+            session.ensure_inactive(pool)
+            session.output.result(
+                f"Pool {pool.name!r} is not active: there is nothing to stop. {_NO_DAEMON}",
+                pool_document(pool),
+            )
+            return
+        session.ensure_active(pool)  # takes over what an earlier command left mounted
+        session.wait(
+            pool.stop(ASYNC),
+            f"stopping pool {pool.name}",
+            cancelled=f"pool {pool.name!r} is as it was",
         )
+        session.output.result(f"Pool {pool.name!r} stopped.", pool_document(pool))
 
 
 @app.command()
@@ -206,7 +211,7 @@ def refresh(context: typer.Context, name: Name) -> None:
             cancelled=f"the refresh of pool {pool.name!r}; its volumes are as they were",
         )
         session.output.result(
-            f"Pool {pool.name!r} refreshed: {_contents(pool)}.", _document(pool, None)
+            f"Pool {pool.name!r} refreshed: {contents(pool)}.", pool_document(pool)
         )
 
 
@@ -225,7 +230,7 @@ def delete(context: typer.Context, name: Name) -> None:
             cancelled=f"pool {pool.name!r} is not deleted",
         )
         session.output.result(
-            f"Pool {pool.name!r} deleted: {pool.target} is gone.", _document(pool, None)
+            f"Pool {pool.name!r} deleted: {pool.target} is gone.", pool_document(pool)
         )
 
 
@@ -235,7 +240,7 @@ def undefine(context: typer.Context, name: Name) -> None:
     with Session(context) as session:
         pool = session.pool(name)
         session.ensure_inactive(pool)
-        before = _document(pool, None)
+        before = pool_document(pool)
         pool.undefine()
         there = os.path.lexists(pool.target)
         rest = "stays as it is" if there else "is not there"
@@ -261,35 +266,65 @@ def autostart(
         says = "no longer starts" if disable else "starts"
         session.output.result(
             f"Pool {pool.name!r} {says} with every engine on {session.connection.state_dir}.",
-            _document(pool, None),
+            pool_document(pool),
         )
 
 
 @app.command()
-def dumpxml(context: typer.Context, name: Name) -> None:
+def dumpxml(
+    context: typer.Context,
+    name: Name,
+    *,
+    inactive: Annotated[
+        bool, typer.Option("--inactive", help="As it is defined; the pool is not started.")
+    ] = False,
+) -> None:
     """Print a pool as libvirt's XML document."""
     with Session(context) as session:
         pool = session.pool(name)
-        _try_to_start(session, pool)
-        xml = pool.xml()
+        if not inactive:
+            _try_to_start(session, pool)
+        xml = pool.xml(PoolXml.INACTIVE if inactive else PoolXml.NONE)
         session.output.result(xml.rstrip("\n"), {"xml": xml})
 
 
-def _build(session: Session, pool: Pool) -> None:
-    session.wait(
-        pool.build(ASYNC),
-        f"building pool {pool.name}",
-        cancelled=f"pool {pool.name!r} is not built",
-    )
-
-
-def _start(session: Session, pool: Pool) -> None:
-    if not pool.is_active:  # it may have autostart
-        session.wait(
-            pool.start(ASYNC),
-            f"starting pool {pool.name}",
-            cancelled=f"pool {pool.name!r} is not started",
+@app.command()
+def sources(
+    context: typer.Context,
+    type: Annotated[  # noqa: A002 - the argument's name
+        str, typer.Argument(metavar="TYPE", help="fs, disk or another type of pool.")
+    ],
+) -> None:
+    """List what a pool of a type could be made of on this host."""
+    with Session(context) as session:
+        found = session.wait(
+            session.connection.find_sources(type, flags=ASYNC),
+            f"looking for what a {type} pool could be made of",
+            cancelled="nothing was changed",
+            keep=False,
         )
+        if session.output.as_json:
+            session.output.document([asdict(source) for source in found])
+            return
+        if not found:
+            session.output.note(f"nothing on this host could be made a {type} pool")
+            return
+        session.output.table(
+            ("SOURCE", "FORMAT"),
+            [
+                (", ".join(device.path for device in source.devices), source.format or "-")
+                for source in found
+            ],
+            right="",
+        )
+
+
+@app.command()
+def capabilities(context: typer.Context) -> None:
+    """Print which types of pools there are, as libvirt's XML document."""
+    with Session(context) as session:
+        xml = session.connection.capabilities()
+        session.output.result(xml.rstrip("\n"), {"xml": xml})
 
 
 def _try_to_start(session: Session, pool: Pool) -> VolaryError | None:
@@ -299,32 +334,6 @@ def _try_to_start(session: Session, pool: Pool) -> VolaryError | None:
     except VolaryError as error:
         return error
     return None
-
-
-def _document(pool: Pool, problem: VolaryError | None) -> dict[str, Any]:
-    """Return a pool for a program: sizes in bytes, None for what only an active pool knows."""
-    active = pool.is_active
-    space = pool.info()
-    return {
-        "name": pool.name,
-        "uuid": str(pool.uuid),
-        "type": pool.type,
-        "state": space.state.name.lower(),
-        "persistent": pool.is_persistent,
-        "autostart": pool.autostart,
-        "target": pool.target,
-        "volumes": len(pool.volume_infos()) if active else None,
-        "capacity": space.capacity if active else None,
-        "allocation": space.allocation if active else None,
-        "available": space.available if active else None,
-        "problem": None if problem is None else str(problem),
-    }
-
-
-def _contents(pool: Pool) -> str:
-    count = len(pool.volume_infos())
-    free = format_size(pool.info().available)
-    return f"{count} {'volume' if count == 1 else 'volumes'}, {free} available"
 
 
 def _yes(value: bool) -> str:  # noqa: FBT001 - the value itself is the matter

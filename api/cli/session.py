@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -19,7 +20,7 @@ from volary.api.volume import Volume
 from volary.engine.actors.job import Job
 from volary.engine.backing_chain import ChainLink
 from volary.engine.errors import PoolNotFound, VolaryError
-from volary.engine.flags import ASYNC, PoolStart
+from volary.engine.flags import ASYNC, PoolBuild, PoolStart
 from volary.engine.log import log
 from volary.engine.pool_spec import PoolSpec
 
@@ -139,10 +140,21 @@ class Session:
         if pool.is_active:
             pool.stop()
 
-    def start_all(self) -> dict[Pool, VolaryError | None]:
-        """Start every pool that can be, and return what keeps the others from it."""
+    def build(self, pool: Pool, flags: PoolBuild) -> None:
+        """Make what the pool needs to be started."""
+        self.wait(
+            pool.build(flags | ASYNC),
+            f"building pool {pool.name}",
+            cancelled=f"pool {pool.name!r} is not built",
+        )
+
+    def start_all(self, pools: Sequence[Pool] | None = None) -> dict[Pool, VolaryError | None]:
+        """Start those pools that can be, all if none are given; return what keeps the others
+        from it.
+        """
         outcome: dict[Pool, VolaryError | None] = {}
-        pools = self.connection.pools()
+        if pools is None:
+            pools = self.connection.pools()
         starting = {pool: pool.start(ASYNC) for pool in pools if not pool.is_active}
         for pool in pools:
             outcome[pool] = None

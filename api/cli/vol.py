@@ -89,6 +89,14 @@ def key(context: typer.Context, name: Identity, pool: PoolName = None) -> None:
         session.output.result(volume.key, {"key": volume.key})
 
 
+@app.command()
+def dumpxml(context: typer.Context, name: Identity, pool: PoolName = None) -> None:
+    """Print a volume as libvirt's XML document."""
+    with Session(context) as session:
+        xml = session.volume(name, pool).xml()
+        session.output.result(xml.rstrip("\n"), {"xml": xml})
+
+
 app.command(cls=vol_resize.ResizeCommand, epilog=epilog(*vol_resize.EXAMPLES))(vol_resize.resize)
 app.command(epilog=epilog(*vol_transfer.UPLOAD_EXAMPLES))(vol_transfer.upload)
 app.command(epilog=epilog(*vol_transfer.DOWNLOAD_EXAMPLES))(vol_transfer.download)

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from volary.api.cli.document_file import read_document
 from volary.api.cli.new_volume import (
     KNOWN_FORMATS,
     AllocationOption,
@@ -38,7 +39,9 @@ from volary.engine.errors import InvalidSpec
 from volary.engine.flags import ASYNC
 from volary.engine.formats.local_path import local_path
 from volary.engine.image_info import BackingFile
+from volary.engine.secret import Secret
 from volary.engine.size import format_size
+from volary.engine.volume_spec import VolumeSpec
 
 EXAMPLES = (
     "volary vol create a.raw 8G                    sparse: takes space as it is written",
@@ -47,6 +50,7 @@ EXAMPLES = (
     "volary vol create d.qcow2 8G --format qcow2 --cluster-size 2M --prealloc metadata",
     "volary vol create e.qcow2 --backing d.qcow2   an overlay: what is written to it stays in it",
     "volary vol create f.qcow2 8G --format qcow2 --encrypt --secret-file disk.key",
+    "volary vol create --xml volume.xml --pool images",
 )
 
 _KEY = re.compile(r"(?P<pool>[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})/(?P<volume>[^/]+)")
@@ -54,7 +58,9 @@ _KEY = re.compile(r"(?P<pool>[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})/(?P<volu
 
 def create(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What to call it.")],
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="What to call it.", show_default=False)
+    ] = None,
     capacity: Annotated[
         str | None,
         typer.Argument(
@@ -66,6 +72,14 @@ def create(
     ] = None,
     *,
     pool: PoolName = None,
+    xml: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="libvirt's document of the volume, instead of NAME, CAPACITY and the options "
+            "that say what it is; - for standard input.",
+        ),
+    ] = None,
     format: Annotated[  # noqa: A002 - the option's name
         str | None,
         typer.Option(
@@ -105,6 +119,17 @@ def create(
     When this returns, the volume is on disk, name and content. When it is cancelled or fails,
     nothing of it is left.
     """
+    bytes_a_second = rate(limit)
+    if xml is not None:
+        _require_alone(context)
+        secret = read_secret(secret_file, "--secret-file", new=True)
+        # Before there is a session: what writes the document to a pipe may need the engine.
+        document = read_document(xml)
+        with Session(context) as session:
+            _create(session, pool, document, bytes_a_second, secret)
+        return
+    if name is None:
+        raise typer.BadParameter("give one, or --xml", ctx=context, param_hint="NAME")
     if capacity is None and backing is None:
         raise typer.BadParameter(
             "give one, such as 8G; only an overlay takes that of its backing file",
@@ -134,25 +159,49 @@ def create(
         group=group,
     )
     spec = describe(backing=below)  # what cannot be is refused before anything is begun
-    bytes_a_second = rate(limit)
     with Session(context) as session:
-        where = session.pool_in_use(pool)
         if below is not None:
-            spec = describe(backing=_find(session, where, below))
-        began = time.monotonic()
-        volume = session.wait(
-            where.create_volume(spec, ASYNC),
-            f"creating {name}",
-            cancelled=f"nothing of volume {name!r} is left",
-            limit=bytes_a_second,
-        )
-        made = volume.info()
-        session.output.result(
-            f"Volume {name!r} created in pool {where.name!r}: {made.format}, "
-            f"{format_size(made.capacity)}, "
-            f"{format_size(made.allocation)} on disk, {duration(time.monotonic() - began)}.",
-            volume_document(where, made),
-        )
+            spec = describe(backing=_find(session, session.pool_in_use(pool), below))
+        _create(session, pool, spec, bytes_a_second)
+
+
+def _require_alone(context: typer.Context) -> None:
+    """Raise `BadParameter` when something says beside --xml what the volume is."""
+    beside = {"xml", "pool", "secret_file", "limit"}
+    for name, value in context.params.items():
+        if name not in beside and value not in (None, False):
+            raise typer.BadParameter(
+                "the document says what the volume is: leave NAME, CAPACITY and the options "
+                f"about it out, such as {name.replace('_', '-')}",
+                ctx=context,
+                param_hint="--xml",
+            )
+
+
+def _create(
+    session: Session,
+    pool: str | None,
+    spec: VolumeSpec | str,
+    bytes_a_second: int | None,
+    secret: Secret | None = None,
+) -> None:
+    """Create the volume, and say what it is."""
+    where = session.pool_in_use(pool)
+    began = time.monotonic()
+    job = where.create_volume(spec, ASYNC, secret=secret)
+    volume = session.wait(
+        job,
+        f"creating {job.volume}",
+        cancelled=f"nothing of volume {job.volume!r} is left",
+        limit=bytes_a_second,
+    )
+    made = volume.info()
+    session.output.result(
+        f"Volume {made.name!r} created in pool {where.name!r}: {made.format}, "
+        f"{format_size(made.capacity)}, "
+        f"{format_size(made.allocation)} on disk, {duration(time.monotonic() - began)}.",
+        volume_document(where, made),
+    )
 
 
 def _in_header(backing: str) -> str:

@@ -19,7 +19,7 @@ def test_a_defined_pool_is_inactive_and_says_what_keeps_it(run: Run, home: Path)
     listed = run("pool", "list")
     assert listed.status == 0
     assert listed.out.splitlines()[1].split() == [
-        *("images", "inactive", "no", "-", "-", "-", f"{home}/x"),
+        *("images", "dir", "inactive", "no", "-", "-", "-", f"{home}/x"),
     ]
     assert listed.err == (
         f"volary: pool 'images': target {home}/x is missing; build the pool first\n"
