@@ -311,12 +311,14 @@ def test_a_slow_listener_hears_the_newest_progress_and_every_end(
     talkative: volary.Connection, images: volary.Pool
 ) -> None:
     events = talkative.subscribe()
+    # Told after the first one: what it has heard, that one has, too.
+    ends = talkative.subscribe(kinds=[ENDED])
     jobs = [images.create_volume(long(f"v{number}"), ASYNC) for number in range(3)]
     paused = stopped_half_way(
         images, lambda on_progress: images.create_volume(long(), ASYNC, on_progress=on_progress)
     )
-    for job in jobs:
-        job.result(20)
+    for _ in jobs:
+        next(ends)
     # Nothing has been taken until now; the end of each of the three has taken its progress out.
     told = []
     for event in events:

@@ -178,6 +178,10 @@ class Theirs:
         with self._asked():
             return int(self._volume(pool, name).info()[1])
 
+    def allocation(self, pool: str, name: str) -> int:
+        with self._asked():
+            return int(self._volume(pool, name).info()[2])
+
     def volume_xml(self, pool: str, name: str) -> str:
         with self._asked():
             return str(self._volume(pool, name).XMLDesc(0))

@@ -160,6 +160,15 @@ def test_a_qcow2_volume_can_be_resized_and_allocated(active: Ask) -> None:
     ]
 
 
+def test_a_volume_is_shrunk_below_its_allocation(active: Ask) -> None:
+    active(lambda it: it.create_volume("p", volume("v"), 0))
+    active(lambda it: it.resize_volume("p", "v", 3 * MIB, VolumeResize.ALLOCATE))
+    assert active(lambda it: it.resize_volume("p", "v", MIB, VolumeResize.SHRINK)) == [
+        ErrorCode.INVALID_ARG,
+        None,
+    ]
+
+
 def test_a_converted_clone_is_as_large_as_was_asked_for(active: Ask) -> None:
     active(lambda it: it.create_volume("p", volume("v"), 0))
     active(lambda it: it.clone_volume("p", volume("w", 2 * MIB, "qcow2"), ("p", "v")))

@@ -55,6 +55,7 @@ class Difference(Enum):
     ALLOCATED_QCOW2 = "A qcow2 volume can be resized and allocated"
     TO_NOTHING = "A volume is not shrunk to nothing"
     LARGER_CLONE = "A converted clone is as large as was asked for"
+    BELOW_ALLOCATION = "A volume is shrunk below its allocation"
     BY_TARGET = "A pool is found by its target though it is inactive"
 
 
@@ -483,6 +484,11 @@ class LifeCycle(RuleBasedStateMachine):
                 Difference.TO_NOTHING,
             )
             return
+        if flags & VolumeResize.SHRINK and isinstance(capacity, int):
+            wanted = capacity - size if flags & VolumeResize.DELTA else size
+            if wanted < self.theirs.allocation(name, volume):
+                self.note(Difference.BELOW_ALLOCATION.name)
+                return
         self.both(
             lambda it: it.resize_volume(name, volume, size, flags),
             f"resize {name}/{volume} to {size} {flags}",
