@@ -112,7 +112,8 @@ class Connection:
 
     def close(self) -> None:
         """Cancel every job, wait until they are undone, and end the engine: no thread is left.
-        Pools stay as they are on disk. Closing twice does nothing.
+        Pools stay as they are on disk: what is mounted for one stays mounted until that is started
+        again and stopped. Closing twice does nothing.
         """
         self._engine.close()
 

@@ -162,6 +162,9 @@ class Disk:
 
         Raises OSError; FileNotFoundError also when another device has its path by now.
         """
+        # The kernel opens it, and refuses to have it written to then.
+        if flags & os.O_ACCMODE != os.O_RDONLY and self.is_read_only:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), self.path)
         fd = os.open(self.path, flags | os.O_CLOEXEC)
         if os.fstat(fd).st_rdev == self.device and self.is_there:
             return fd

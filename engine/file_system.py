@@ -38,7 +38,7 @@ def sync_directory(path: str) -> None:
 
 def name_sync(fd: int) -> NameSync:
     """Return what holds for the file system of the directory `fd`."""
-    match _type(fd):
+    match file_system_type(fd):
         case "xfs":
             return NameSync.DIRECTORY
         case "btrfs":
@@ -51,11 +51,11 @@ def name_sync(fd: int) -> NameSync:
 
 def shares_blocks(fd: int) -> bool:
     """Say whether files on the file system of `fd` can share blocks (ioctl_ficlone(2))."""
-    return _type(fd) in ("btrfs", "xfs", "bcachefs", "ocfs2")
+    return file_system_type(fd) in ("btrfs", "xfs", "bcachefs", "ocfs2")
 
 
-def _type(fd: int) -> str:
-    """Return the type that the kernel tells, or ""."""
+def file_system_type(fd: int) -> str:
+    """Return what the kernel calls the file system of `fd`, or ""."""
     try:
         mount = mount_of(fd)
     except OSError:

@@ -201,8 +201,9 @@ _FS_IOC_SETFLAGS = 0x40086602
 _FS_NOCOW_FL = 0x00800000
 
 
-def set_no_copy_on_write(fd: int) -> bool:
-    """Have btrfs write the file, which must be empty, in place: ioctl_iflags(2), FS_NOCOW_FL.
+def set_no_copy_on_write(fd: int, *, on: bool = True) -> bool:
+    """Have btrfs write the file, which must be empty, in place: ioctl_iflags(2), FS_NOCOW_FL. What
+    is made in a directory gets it from that. `on` being False takes it back.
 
     Returns whether the file system took it; another than btrfs has no such thing, and needs none.
     """
@@ -210,7 +211,8 @@ def set_no_copy_on_write(fd: int) -> bool:
     try:
         fcntl.ioctl(fd, _FS_IOC_GETFLAGS, flags)
         (number,) = struct.unpack("l", flags)
-        fcntl.ioctl(fd, _FS_IOC_SETFLAGS, struct.pack("l", number | _FS_NOCOW_FL))
+        wanted = number | _FS_NOCOW_FL if on else number & ~_FS_NOCOW_FL
+        fcntl.ioctl(fd, _FS_IOC_SETFLAGS, struct.pack("l", wanted))
     except OSError:
         return False
     return True

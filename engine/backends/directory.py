@@ -11,12 +11,15 @@ from volary.engine.backends.open_directory import OpenDirectory
 from volary.engine.errors import (
     InvalidSpec,
     NothingToFormat,
+    StorageFailed,
     TargetNotEmpty,
     TargetUnusable,
+    VolaryError,
     from_os_error,
 )
-from volary.engine.file_system import name_sync, sync_directory
+from volary.engine.file_system import file_system_type, name_sync, sync_directory
 from volary.engine.flags import PoolBuild, PoolDelete
+from volary.engine.linux import set_no_copy_on_write
 from volary.engine.mode import same_if_none
 from volary.engine.progress import Done, Operation
 
@@ -49,9 +52,10 @@ class DirectoryBackend(Backend):
                 os.chown(spec.target, same_if_none(spec.owner), same_if_none(spec.group))
             if spec.target in made or spec.mode is not None:
                 os.chmod(spec.target, _DEFAULT_MODE if spec.mode is None else spec.mode)
+            self._set_copy_on_write()
             for path in made:
                 sync_directory(os.path.dirname(path))
-        except (OSError, TargetUnusable) as error:
+        except (OSError, VolaryError) as error:
             for path in reversed(made):
                 with suppress(OSError):  # what went wrong first is what is told
                     os.rmdir(path)
@@ -70,6 +74,21 @@ class DirectoryBackend(Backend):
             raise TargetUnusable(
                 f"{doing}: it exists and is no directory; remove it or choose another"
             )
+
+    def _set_copy_on_write(self) -> None:
+        """Have files that will be made in the target copied on write or not, if the pool says."""
+        if self.spec.cow is None:
+            return
+        fd = self._open_target()
+        try:
+            is_btrfs = file_system_type(fd) == "btrfs"
+            if not (is_btrfs and set_no_copy_on_write(fd, on=not self.spec.cow)):
+                raise StorageFailed(
+                    f"pool {self.spec.name!r}: whether files are copied on write can be chosen on "
+                    f"btrfs only, and {self.spec.target} is not on one; leave <cow> out"
+                )
+        finally:
+            os.close(fd)
 
     def start(self) -> Operation[ActivePool]:
         """Open the target."""

@@ -47,6 +47,7 @@ has written to.
 
 _LSBLK: Final = Tool("lsblk", "util-linux")
 _LSBLK_LIMITS = Limits(cpu=30, memory=256 << 20)
+_LSBLK_OUTPUT = 16 << 20  # bytes: 150 of each disk, and there may be thousands
 
 
 class DiskBackend(Backend):
@@ -64,7 +65,9 @@ class DiskBackend(Backend):
         libvirt does not tell these.
         """
         arguments = ["--json", "--bytes", "--nodeps", "--output", "PATH,TYPE,SIZE,RO"]
-        output = yield from process.run(_LSBLK, arguments, limits=_LSBLK_LIMITS)
+        output = yield from process.run(
+            _LSBLK, arguments, limits=_LSBLK_LIMITS, keep=_LSBLK_OUTPUT
+        )
         sources = []
         for path in _unused(json.loads(output)["blockdevices"]):
             found: tuple[signature.Signature, ...] = ()
@@ -87,7 +90,7 @@ class DiskBackend(Backend):
         disk = self._find()
         with _Claim(disk, self._where) as claim:
             if PoolBuild.OVERWRITE not in flags:
-                found = yield from signature.read(disk.path)
+                found = finish(signature.read(disk.path))
                 if found:
                     raise SourceNotEmpty(
                         f"{self._where} holds {signature.told(found)}; build the pool with "
@@ -128,7 +131,7 @@ class DiskBackend(Backend):
         disk = self._find()
         with _Claim(disk, self._where) as claim:
             # So that nothing else is destroyed that somebody has put there.
-            yield from self._read_table(claim.fd)
+            finish(self._read_table(claim.fd))
             claim.clear()
         yield from settle()
 
@@ -196,6 +199,8 @@ class DiskBackend(Backend):
 class _Claim:
     """A disk that nobody else uses, as a context: neither it nor a partition of it is mounted,
     swapped to, or a part of a RAID or volume group.
+
+    Nothing is yielded in it: whoever waits for the disk does not wait for a job that is paused.
     """
 
     def __init__(self, disk: Disk, where: str) -> None:

@@ -7,12 +7,15 @@ import fcntl
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from time import monotonic, sleep
 from typing import Final
 
+from volary.engine.backends import unfinished_mark
 from volary.engine.backends.free_extents import room_behind
 from volary.engine.backends.shown_partitions import (
     finish,
+    is_claimed_at,
     is_shown,
     settle,
     show_partitions,
@@ -27,6 +30,7 @@ from volary.engine.block_device import (
 )
 from volary.engine.errors import (
     NoSpace,
+    PoolBusy,
     SourceUnusable,
     StorageFailed,
     Unsupported,
@@ -47,6 +51,10 @@ _PAUSE = 0.01
 _PATIENCE = 1.0
 """Seconds to wait for whoever has a partition open: udev looks into each new one for a moment."""
 
+_LOCK_PATIENCE = 60.0
+"""Seconds to wait for a disk's lock: a change takes a tenth of a second, and there may be as many
+as partitions."""
+
 _EDGE: Final = 1 << 20
 """Bytes at each end of a new partition that are zeroed: all signatures that libblkid knows of file
 systems, RAID, LVM and swap are there."""
@@ -60,8 +68,8 @@ class DiskTable:
 
     Each change is a read, a change and a write under a lock on the disk, at which others who
     change tables wait. The kernel is told of the one partition that has changed, since it would
-    not read a table anew while any partition is in use. Between the first byte that is written and
-    the last one nobody can close the operation.
+    not read a table anew while any partition is in use. While it has the lock, an operation can
+    neither be closed nor paused: nobody waits for one that does not go on.
 
     current: replaced as a whole by whoever has the lock.
     """
@@ -71,6 +79,7 @@ class DiskTable:
         self.current = table
         self._pool = pool
         self._is_shown = True
+        self._foreign: frozenset[int] = frozenset()
 
     # Names.
 
@@ -112,7 +121,22 @@ class DiskTable:
 
     def is_unfinished(self, partition: Partition) -> bool:
         """Say whether its content is still being written, or never was to its end."""
-        return partition.type == UNFINISHED[self.current.label]
+        has_code = partition.type == UNFINISHED[self.current.label]
+        return has_code and partition.start not in self._foreign
+
+    def _find_foreign(self) -> frozenset[int]:
+        """Return where partitions begin that others have made, with our code for unfinished ones
+        or with the mark overwritten: they are whole, or somebody else's to judge.
+        """
+        table = self.current
+        if table.label != "dos":
+            return frozenset()
+        return frozenset(
+            each.start
+            for each in table.partitions
+            if each.type == UNFINISHED[table.label]
+            and not unfinished_mark.is_there(self.disk.path, each, table.sector)
+        )
 
     def refresh(self) -> Operation[None]:
         """Read it anew, have the kernel show all partitions, and remove those that a crash has
@@ -122,17 +146,18 @@ class DiskTable:
         # show them again.
         fd = yield from self._lock(os.O_RDONLY)
         try:
-            self.current = yield from self._read(fd)
+            self.current = finish(self._read(fd))
+            self._foreign = self._find_foreign()
             if not self.disk.is_read_only:
                 for left in reversed(self.current.partitions):
                     if self.is_unfinished(left):
-                        yield from self._remove_orphan(fd, left)
+                        self._remove_orphan(fd, left)
             self._is_shown = show_partitions(fd, self.disk, self.current)
         finally:
             os.close(fd)
         yield from settle()
 
-    def _remove_orphan(self, fd: int, left: Partition) -> Operation[None]:
+    def _remove_orphan(self, fd: int, left: Partition) -> None:
         """Remove an unfinished partition, unless whoever makes it has it open."""
         if self._why_kept(left) is not None:
             return
@@ -147,7 +172,7 @@ class DiskTable:
             partition=self.name(left.number),
         )
         finish(sfdisk.remove(fd, left.number))
-        self.current = yield from self._read(fd)
+        self.current = finish(self._read(fd))
 
     def open(self, partition: Partition, flags: int) -> int:
         """Open a partition's node, which is that of the partition and no other.
@@ -165,10 +190,14 @@ class DiskTable:
             if error.errno != errno.EBUSY:
                 raise
             raise self._busy(partition) from None
-        if os.fstat(fd).st_rdev == shown.device:
-            return fd
-        os.close(fd)
-        raise StorageFailed(f"{self.path(partition.number)} is another device's node")
+        if os.fstat(fd).st_rdev != shown.device:
+            os.close(fd)
+            raise StorageFailed(f"{self.path(partition.number)} is another device's node")
+        # Nobody can change it while it is open; until then, another one may have got its number.
+        if self.disk.partition(partition.number) != shown:
+            os.close(fd)
+            raise self._not_shown(partition)
+        return fd
 
     def _not_shown(self, partition: Partition) -> StorageFailed:
         self._require_disk()
@@ -191,16 +220,18 @@ class DiskTable:
         """
         fd = yield from self._lock()
         try:
-            before = self.current = yield from self._read(fd)
+            before = self.current = finish(self._read(fd))
             show_partitions(fd, self.disk, before)
             new = plan(before)
-            self._require_free(new)
-            yield Done()
+            self._require_free(new, new.number)
+            self._require_unclaimed_at(fd, new)
             # Before anybody can look at it: nothing of what was there shows through, not even
             # after a crash.
             edge = min(_EDGE, new.size)
             zero_out(fd, new.start, edge)
             zero_out(fd, new.end - edge, edge)
+            if unfinished:
+                unfinished_mark.put(fd, new, before.sector)
             os.fsync(fd)
             type_ = UNFINISHED[before.label] if unfinished else new.type
             finish(sfdisk.add(fd, before, new, type_))
@@ -235,23 +266,40 @@ class DiskTable:
         size = shown_size(self.current, partition)
         add_partition(fd, partition.number, partition.start, size)
 
-    def _require_free(self, new: Partition) -> None:
+    def _require_free(self, new: Partition, number: int | None = None) -> None:
         """Raise `VolumeBusy` where the kernel shows a partition of an older table, which it did
         not let go of because somebody uses it.
+
+        number: one that it must not have either.
         """
         for old in self.disk.partitions().values():
             overlaps = old.start < new.end and new.start < old.start + old.length
-            if overlaps or old.number == new.number:
+            if overlaps or old.number == number:
                 raise VolumeBusy(
                     f"{self.told(new)} would be where {old.name} is, which is in use, though it "
                     f"is not in the table of {self.disk.path} any more; end that first"
                 )
 
+    def _require_unclaimed_at(self, fd: int, new: Partition) -> None:
+        """Raise `VolumeBusy` where the disk as a whole is in use, by a file system that is not in
+        a partition, say, though it has a table, too.
+
+        new: where nothing is shown.
+        """
+        if not is_claimed_at(fd, self.disk, new):
+            return
+        at = ", ".join(each.point for each in mounts() if each.source == self.disk.path)
+        used = f"mounted at {at}" if at else "in use"
+        raise VolumeBusy(
+            f"{self.told(new)} would be on {self.disk.path}, which is {used} as a whole; end "
+            "that first, or use it without partitions"
+        )
+
     def finish_new(self, new: Partition, type_: str) -> Operation[None]:
         """Have an unfinished partition counted as finished."""
         fd = yield from self._lock()
         try:
-            self.current = yield from self._read(fd)
+            self.current = finish(self._read(fd))
             there = self.current.find(new.number)
             if there is None or there.start != new.start:
                 raise StorageFailed(f"{self.path(new.number)} was removed by somebody else")
@@ -260,18 +308,20 @@ class DiskTable:
         finally:
             os.close(fd)
 
-    def remove(self, partition: Partition) -> Operation[None]:
+    def remove(self, partition: Partition, *, patience: float = _LOCK_PATIENCE) -> Operation[None]:
         """Remove a partition, which nobody may have open; one that is not there any more counts
         as removed.
+
+        patience: seconds to wait for the disk's lock.
         """
-        fd = yield from self._lock()
+        fd = yield from self._lock(patience=patience)
         try:
-            self.current = yield from self._read(fd)
+            self.current = finish(self._read(fd))
             there = self.current.find(partition.number)
             if there is None or there.start != partition.start:
                 return
             self.require_removable(there)
-            shown = yield from self._hide(fd, there)
+            shown = self._hide(fd, there)
             try:
                 finish(sfdisk.remove(fd, there.number))
             except BaseException:
@@ -301,7 +351,7 @@ class DiskTable:
             )
         return None
 
-    def _hide(self, fd: int, partition: Partition) -> Operation[bool]:
+    def _hide(self, fd: int, partition: Partition) -> bool:
         """Have the kernel show a partition no more, and return whether it did before."""
         deadline = monotonic() + _PATIENCE
         while True:
@@ -317,7 +367,6 @@ class DiskTable:
                     raise self._busy(partition) from None
             else:
                 return True
-            yield Done()
             sleep(_PAUSE)
 
     def require_unclaimed(self, partition: Partition) -> None:
@@ -328,7 +377,7 @@ class DiskTable:
         """Have a partition end elsewhere; raises `NoSpace` where another one is in the way."""
         fd = yield from self._lock()
         try:
-            table = self.current = yield from self._read(fd)
+            table = self.current = finish(self._read(fd))
             partition = table.find(number)
             if partition is None:
                 raise StorageFailed(f"{self.path(number)} was removed by somebody else")
@@ -343,6 +392,9 @@ class DiskTable:
             if more < 0:
                 self.require_unclaimed(partition)
             elif more > 0:
+                new = replace(partition, start=partition.end, size=more)
+                self._require_free(new)
+                self._require_unclaimed_at(fd, new)
                 edge = min(more, _EDGE)
                 zero_out(fd, partition.start + size - edge, edge)
                 os.fsync(fd)
@@ -355,9 +407,11 @@ class DiskTable:
 
     # What all of them need.
 
-    def _lock(self, flags: int = os.O_RDWR) -> Operation[int]:
+    def _lock(self, flags: int = os.O_RDWR, *, patience: float = _LOCK_PATIENCE) -> Operation[int]:
         """Open the disk, locked against others who change its table; udev and systemd, too, keep
         away from a disk that is locked so (systemd's BLOCK_DEVICE_LOCKING).
+
+        Raises `PoolBusy` when somebody has had the lock for `patience` seconds.
         """
         try:
             fd = self.disk.open(flags)
@@ -367,10 +421,16 @@ class DiskTable:
             self._require_disk()
             raise
         try:
+            deadline = monotonic() + patience
             while True:
                 try:
                     fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
+                    if monotonic() > deadline:
+                        raise PoolBusy(
+                            f"pool {self._pool!r}: somebody has had {self.disk.path} locked "
+                            f"(flock) for {patience:g} seconds; look who it is with lslocks"
+                        ) from None
                     yield Done()
                     sleep(_PAUSE)
                 else:

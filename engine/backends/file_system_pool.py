@@ -12,6 +12,7 @@ from volary.engine.backends.backend import ActivePool
 from volary.engine.backends.directory import DirectoryBackend
 from volary.engine.backends.file_system_source import FileSystemSource
 from volary.engine.backends.mounted_directory import MountedDirectory
+from volary.engine.backends.shown_partitions import finish
 from volary.engine.errors import (
     AccessDenied,
     InvalidSpec,
@@ -88,15 +89,17 @@ class FileSystemBackend(DirectoryBackend):
             yield from super().build()
             return
         source = FileSystemSource.find(self.spec)
+        # From here on, nobody can pause this until the file system is being made: something else
+        # might be on the device by then.
         source.require_unused()
         if PoolBuild.NO_OVERWRITE in flags:
-            found = yield from signature.read(source.path)
+            found = finish(signature.read(source.path))
             if found:
                 raise SourceNotEmpty(
                     f"{source.told} holds {signature.told(found)}; build the pool with "
                     "PoolBuild.OVERWRITE to lose it, or without a flag to keep it"
                 )
-        yield from super().build()
+        finish(super().build())
         yield from self._format(source)
 
     def _check_flags(self, flags: PoolBuild) -> None:
@@ -123,6 +126,7 @@ class FileSystemBackend(DirectoryBackend):
             yield from mkfs.make(source.path, format_)
             # Only now: had it refused, for lack of space say, what was there would be there still.
             yield from signature.wipe(source.path, but=format_)
+            source.sync()
         except ToolFailed as error:
             raise SourceUnusable(f"{source.told} cannot be formatted: {error}") from error
         except GeneratorExit:
@@ -159,14 +163,25 @@ class FileSystemBackend(DirectoryBackend):
         yield Done()
         source = FileSystemSource.find(self.spec)
         ours = not self._is_mounted(source)
-        try:
-            if ours:
+        if ours:
+            try:
                 yield from self._mount(source)
+            except VolaryError:
+                raise  # mount(8) has not mounted it: if it is by now, somebody else has
+            except BaseException:
+                self._undo_mount(source)
+                raise
+        try:
             return self._open(source, ours=ours)
         except BaseException:
             if ours:
                 self._undo_mount(source)
             raise
+
+    def _set_copy_on_write(self) -> None:
+        """Choose it for the file system, not for the directory that it is mounted on."""
+        if self._mounted() is not None:
+            super()._set_copy_on_write()
 
     def _mounted(self) -> Mount | None:
         """Return what is mounted at the target."""
@@ -220,6 +235,7 @@ class FileSystemBackend(DirectoryBackend):
 
     def _open(self, source: FileSystemSource, *, ours: bool) -> MountedDirectory:
         """Return what is mounted at the target, to be used."""
+        self._set_copy_on_write()
         fd = self._open_target()
         try:
             mount = self._of_source(fd, source)

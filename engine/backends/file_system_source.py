@@ -17,7 +17,11 @@ from volary.engine.pool_spec import PoolSpec
 
 @dataclass(frozen=True, slots=True)
 class FileSystemSource:
-    """A device or image that is there; told: how messages call it."""
+    """A device or image that is there.
+
+    path: where links lead to, which may lead elsewhere the next time.
+    told: how messages call it.
+    """
 
     path: str
     told: str
@@ -42,6 +46,7 @@ class FileSystemSource:
                 f"{told} is no absolute path; give one, such as /dev/disk/by-uuid/… to have it "
                 "found wherever it is attached"
             )
+        path = os.path.realpath(path)
         try:
             answer = os.stat(path)
         except FileNotFoundError:
@@ -73,6 +78,17 @@ class FileSystemSource:
         except OSError:
             return False
         return stat.S_ISBLK(source.st_mode) and source.st_rdev == self.answer.st_rdev
+
+    def sync(self) -> None:
+        """Have what was written to it on disk, which wipefs(8) does not see to."""
+        try:
+            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise from_os_error(error, f"writing to {self.told}") from error
 
     def require_unused(self) -> None:
         """Raise `SourceUnusable` when it is mounted, or something else of the kernel has it."""

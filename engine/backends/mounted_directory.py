@@ -67,11 +67,13 @@ class MountedDirectory(OpenDirectory):
 
     def _require_uppermost(self, mount: Mount) -> None:
         """Raise `PoolBusy` where umount(8) would unmount something else."""
-        fd = os.open(mount.point, os.O_PATH | os.O_CLOEXEC)
-        try:
-            found = mount_of(fd)
-        finally:
-            os.close(fd)
+        found = None
+        with suppress(OSError):  # something is mounted over a directory above it
+            fd = os.open(mount.point, os.O_PATH | os.O_CLOEXEC)
+            try:
+                found = mount_of(fd)
+            finally:
+                os.close(fd)
         if found != mount:
             what = "something" if found is None else f"{found.source} ({found.type})"
             raise PoolBusy(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
+from volary.engine import loop_device
 from volary.engine.backends import raw_mark, volume_file
 from volary.engine.backends.backend import ActivePool
 from volary.engine.backends.directory_state import directory_state
@@ -26,6 +27,7 @@ from volary.engine.errors import (
     InvalidSpec,
     TargetUnusable,
     Unsupported,
+    VolumeBusy,
     VolumeExists,
     VolumeNotFound,
     from_os_error,
@@ -93,8 +95,11 @@ class OpenDirectory(ActivePool):
         return directory_state(self._fd, self.spec.target)
 
     def found(self) -> PoolSpec:
-        """Return the definition with the permissions that the directory has."""
-        answer = os.fstat(self._fd)
+        """Return the definition with the permissions that the directory has, unless it is gone."""
+        try:
+            answer = os.fstat(self._fd)
+        except OSError:
+            return self.spec
         return replace(
             self.spec,
             mode=stat.S_IMODE(answer.st_mode),
@@ -366,10 +371,11 @@ class OpenDirectory(ActivePool):
         yield Done()
         with self._doing(f"deleting {self._volume(name)}"):
             try:
-                mode = os.stat(name, dir_fd=self._fd, follow_symlinks=False).st_mode
-                if stat.S_ISDIR(mode):
+                answer = os.stat(name, dir_fd=self._fd, follow_symlinks=False)
+                if stat.S_ISDIR(answer.st_mode):
                     os.rmdir(name, dir_fd=self._fd)
-                elif stat.S_ISREG(mode):
+                elif stat.S_ISREG(answer.st_mode):
+                    self._require_detached(name, answer)
                     if zeroed:
                         yield from self._zero(name)
                     os.unlink(name, dir_fd=self._fd)
@@ -398,6 +404,8 @@ class OpenDirectory(ActivePool):
     ) -> Operation[VolumeInfo]:
         """Have the file hold another capacity."""
         with self._changing(name, "resizing") as fd:
+            if capacity < now.capacity:
+                self._require_detached(name, os.fstat(fd))
             yield from volume_file.resize(
                 fd, now, capacity, allocate=allocate, below=below, secret=secret
             )
@@ -408,6 +416,7 @@ class OpenDirectory(ActivePool):
     def wipe_volume(self, name: str, algorithm: WipeAlgorithm) -> Operation[VolumeInfo]:
         """Write over all that the file has on disk: of an image, over its header, too."""
         with self._changing(name, "wiping") as fd:
+            self._require_detached(name, os.fstat(fd))
             size = os.fstat(fd).st_size
             yield from raw_wipe.wipe(fd, size, algorithm)
             raw_mark.mark(fd, size)  # whatever it was, its next guest finds a raw disk
@@ -419,6 +428,7 @@ class OpenDirectory(ActivePool):
     ) -> Operation[VolumeInfo]:
         """Write what comes into the file, which grows if it is no raw image."""
         with self._changing(name, "uploading to") as fd:
+            self._require_detached(name, os.fstat(fd))
             known = yield from volume_file.upload(
                 fd,
                 now,
@@ -446,6 +456,17 @@ class OpenDirectory(ActivePool):
                     )
             finally:
                 os.close(fd)
+
+    def _require_detached(self, name: str, file: os.stat_result) -> None:
+        """Raise `VolumeBusy` where the file is the image of a disk that this host uses: what is
+        mounted from it, by a pool of type "fs" say, would be destroyed.
+        """
+        users = loop_device.devices_on(file)
+        if users:
+            raise VolumeBusy(
+                f"{self._volume(name)} is attached to {', '.join(users)}; stop the pool that it "
+                "is the source of, or detach it, first"
+            )
 
     @contextmanager
     def _doing(self, what: str) -> Iterator[None]:

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Final
 
+from volary.engine.backends import unfinished_mark
 from volary.engine.backends.backend import ActivePool
 from volary.engine.backends.disk_table import DiskTable, in_sectors
 from volary.engine.backends.free_extents import free_extents, smallest_fitting
@@ -20,6 +21,7 @@ from volary.engine.errors import (
     InvalidSpec,
     NoSpace,
     Unsupported,
+    VolaryError,
     VolumeExists,
     VolumeNotFound,
     from_os_error,
@@ -31,6 +33,7 @@ from volary.engine.formats.probe import Probe
 from volary.engine.formats.raw_transfer import FileSource, Source
 from volary.engine.formats.recognise import recognise
 from volary.engine.formats.sfdisk import Partition, PartitionTable
+from volary.engine.log import log
 from volary.engine.mode import same_if_none
 from volary.engine.pool_info import PoolState, Space
 from volary.engine.pool_spec import PoolSpec
@@ -47,6 +50,9 @@ _ZEROS: Final = 16 << 20
 
 _EDGE: Final = 1 << 20
 """Bytes up to a multiple of which zeros are written by hand: devices zero whole sectors."""
+
+_UNDO_PATIENCE = 1.0
+"""Seconds to wait for the disk's lock to undo a creation."""
 
 _EXTENDED_NODE = 1024
 """Bytes of an extended partition that can be read, as libvirt tells them."""
@@ -280,12 +286,23 @@ class OpenDisk(ActivePool):
                 yield from self._complete(new, fd, spec, format_, fill)
             except BaseException:
                 os.close(fd)
-                with suppress(Unsupported):  # later logical ones: a scan removes it after those
-                    finish(self._table.remove(new))
+                self._undo(new)
                 raise
             os.close(fd)
             yield from settle()
         return self._info(self._find(spec.name), VolumeInfo(spec.name, 0, 0, 0, format=format_))
+
+    def _undo(self, new: Partition) -> None:
+        """Remove an unfinished partition, if that can be done soon: nobody can cancel this."""
+        try:
+            finish(self._table.remove(new, patience=_UNDO_PATIENCE))
+        except (VolaryError, OSError) as error:  # there are later logical ones, for example
+            log().warning(
+                "left for the next scan to remove",
+                pool=self.spec.name,
+                partition=self._table.name(new.number),
+                why=str(error),
+            )
 
     def _complete(
         self,
@@ -301,6 +318,7 @@ class OpenDisk(ActivePool):
             os.chmod(fd, spec.mode)
         if fill is not None:
             yield from fill(fd, new.size)
+            unfinished_mark.clear(fd, new, self._table.current.sector)
             yield Sync(fd)
             yield from self._table.finish_new(new, TYPES[self._table.current.label][format_])
 
@@ -356,7 +374,12 @@ class OpenDisk(ActivePool):
         if table.is_logical(number):
             # They are numbered as they come.
             return number <= (table.next_number(logical=True) or 0)
-        return 1 <= number <= table.most
+        # For another one than the next, sfdisk writes all of the table anew. It puts the table of
+        # a logical partition into the sector before it, which is another one's where they adjoin.
+        is_next = table.find(number) is not None or number == table.next_number()
+        ends = {each.end for each in table.logical}
+        adjoin = any(each.start in ends for each in table.logical)
+        return 1 <= number <= table.most and (is_next or not adjoin)
 
     def _misnamed(self, name: str, table: PartitionTable) -> InvalidSpec | NoSpace:
         free = table.next_number() or table.next_number(logical=True)

@@ -25,6 +25,9 @@ _EXTENDED_NODE = 1024
 """Bytes of an extended partition that Linux shows: enough for a boot loader, and no more, so that
 nobody takes it for a disk (block/partitions/msdos.c)."""
 
+_MOST_SHOWN = 256
+"""What the kernel's numbers of partitions are below (DISK_MAX_PARTS, linux/blkdev.h)."""
+
 _UDEV: Final = "/run/udev/control"
 _UDEVADM: Final = Tool("udevadm", "udev")
 _LIMITS = Limits(cpu=30, memory=256 << 20)
@@ -69,6 +72,29 @@ def show_partitions(fd: int, disk: Disk, table: PartitionTable) -> bool:
             )
     shown = disk.partitions()
     return all(is_shown(table, each, shown.get(each.number)) for each in table.partitions)
+
+
+def is_claimed_at(fd: int, disk: Disk, new: Partition) -> bool:
+    """Say whether the kernel uses the disk as a whole, and with it the bytes of `new`, where it
+    shows no partition.
+
+    It is asked of a partition that it shows for a moment. open(2) with O_EXCL would tell it of the
+    disk, too, but not whether it is for one of its partitions that it is busy, and would itself
+    keep others from using any of them at that moment.
+    """
+    taken = disk.partitions()
+    number = next(each for each in range(1, _MOST_SHOWN) if each not in taken)
+    add_partition(fd, number, new.start, new.size)
+    try:
+        os.close(os.open(disk.partition_path(number), os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        return True
+    else:
+        return False
+    finally:
+        delete_partition(fd, number)
 
 
 def hide_all(fd: int, disk: Disk) -> None:

@@ -13,7 +13,7 @@ from volary.engine.progress import Operation
 
 _MOUNT: Final = Tool("mount", "mount", first_words=True)
 _UMOUNT: Final = Tool("umount", "mount", first_words=True)
-_LIMITS = Limits(cpu=60, memory=256 << 20)
+_UNMOUNT_LIMITS = Limits(cpu=60, memory=256 << 20)
 
 
 def mount(
@@ -27,11 +27,11 @@ def mount(
 
     The loop device of an image goes when it is unmounted. Closed early, it may be mounted or not.
     """
-    yield from process.run(
-        _MOUNT, [source, point, "-t", format, "-o", ",".join(options)], limits=_LIMITS
-    )
+    # Without limits: the program of a FUSE file system begins here, and runs until the unmount.
+    arguments = [source, point, "-t", format, "-o", ",".join(options)]
+    yield from process.run(_MOUNT, arguments, limits=None)
 
 
 def unmount(point: str) -> Operation[None]:
     """Unmount what is mounted last on a directory; fails when somebody uses it."""
-    yield from process.run(_UMOUNT, [point], limits=_LIMITS)
+    yield from process.run(_UMOUNT, [point], limits=_UNMOUNT_LIMITS)

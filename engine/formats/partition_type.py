@@ -37,7 +37,8 @@ TYPES: Final[Mapping[str, Mapping[str, str]]] = {
 
 UNFINISHED: Final = {"dos": "7f", "gpt": "D3A6A4F0-3C5B-4B0E-9C39-5E1B7C1F6A52"}
 """The code of a partition whose content is still being written, by the kind of table. On dos it is
-the one for experiments and local use; on gpt anybody may make one up."""
+the one for experiments and local use, so that a mark has to be there, too; on gpt anybody may make
+one up."""
 
 _ALSO: Final = {
     **dict.fromkeys(("5", "85", "f"), "extended"),

@@ -77,7 +77,7 @@ def run(
     tool: Tool,
     arguments: Sequence[str],
     *,
-    limits: Limits,
+    limits: Limits | None,
     fds: Sequence[int] = (),
     stdin: int | None = None,
     keep: int = _OUTPUT,
@@ -90,6 +90,7 @@ def run(
     job that is paused, or that has to slow down, so pauses and slows down the program with it.
     Closing this early kills the program. So does the end of this process, however it ends.
 
+    limits: None for a program that leaves another one behind, which would inherit them.
     fds: descriptors that it finds under the same numbers, as /proc/self/fd/N; they stay open.
     stdin: the descriptor of a file that it reads from its start; None for one that is empty.
     at: says from what was printed how far it is, at each yield.
@@ -216,12 +217,14 @@ _LOST = "its exit status was taken by other code in this process, which waits fo
 _ENVIRONMENT = {"LC_ALL": "C", "PATH": os.defpath, "MALLOC_ARENA_MAX": "1"}
 
 
-def _limited(limits: Limits) -> list[str]:
+def _limited(limits: Limits | None) -> list[str]:
     """Return the command before the command, which sets the limits.
 
     A program does that, since Python code between fork(2) and execve(2) is unsafe where there are
     threads, and prlimit(2) from outside comes late. No core: it would hold secrets.
     """
+    if limits is None:
+        return [_PRLIMIT.find(), "--core=0", "--"]
     cpu, most = _bounded(resource.RLIMIT_CPU, limits.cpu, limits.cpu + _GRACE)
     memory, _ = _bounded(resource.RLIMIT_AS, limits.memory, limits.memory)
     return [_PRLIMIT.find(), f"--cpu={cpu}:{most}", f"--as={memory}", "--core=0", "--"]
@@ -262,16 +265,18 @@ def _die_with_us(lifeline: int, pid: int) -> None:
         fcntl.fcntl(lifeline, fcntl.F_SETFL, os.O_ASYNC)
 
 
-def _reason(child: _Child, tool: Tool, limits: Limits) -> str:
+def _reason(child: _Child, tool: Tool, limits: Limits | None) -> str:
     """Return why it failed: what it said, and which limit may be behind it."""
     lines = child.last_words.decode(errors="replace").split("\n")
     said = [line.strip() for line in lines if line.strip()] or ["it said nothing"]
     words = said[0 if tool.first_words else -1]
-    allowed = f"it may take {limits.memory >> 20} MiB of address space; is its input sound?"
+    allowed = "is its input sound?"
+    if limits is not None:
+        allowed = f"it may take {limits.memory >> 20} MiB of address space; {allowed}"
     status = child.status or 0
     if status == _STATUS_LOST:
         return _LOST
-    if status == -signal.SIGXCPU:
+    if status == -signal.SIGXCPU and limits is not None:
         return f"it was stopped after {limits.cpu} seconds of CPU time; is its input sound?"
     if status in (-signal.SIGABRT, -signal.SIGSEGV, -signal.SIGBUS):
         return f"it crashed ({words}); {allowed}"

@@ -24,6 +24,9 @@ _SFDISK: Final = Tool("sfdisk", "fdisk", first_words=True)
 _LIMITS = Limits(cpu=30, memory=256 << 20)
 """It takes a few milliseconds and a few mebibytes."""
 
+_OUTPUT = 1 << 20
+"""Bytes of what it prints that are kept: up to 500 of each partition, of which Linux shows 255."""
+
 # The kernel is told by whoever calls this, of the one partition that has changed: the whole disk
 # cannot be read anew while any of it is in use.
 _WRITING: Final = (
@@ -131,7 +134,7 @@ def read(fd: int) -> Operation[PartitionTable | None]:
     try:
         found = json.loads(output)["partitiontable"]
     except ValueError as error:  # of a long output, the end is kept
-        raise StorageFailed(f"the partition table is not told in a few KiB: {error}") from None
+        raise StorageFailed(f"the partition table is not told in 1 MiB: {error}") from None
     return _table(found, os.lseek(fd, 0, os.SEEK_END))
 
 
@@ -237,7 +240,9 @@ def _write(
 def _run(arguments: list[str], fd: int, script: int | None = None) -> Operation[bytes]:
     try:
         return (
-            yield from process.run(_SFDISK, arguments, limits=_LIMITS, fds=(fd,), stdin=script)
+            yield from process.run(
+                _SFDISK, arguments, limits=_LIMITS, fds=(fd,), stdin=script, keep=_OUTPUT
+            )
         )
     except ToolFailed as error:
         raise ToolFailed(str(error).replace(_path(fd), "the disk")) from None

@@ -10,6 +10,7 @@ import signal
 import subprocess
 from collections.abc import Iterator, Mapping
 from concurrent.futures import wait
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -329,3 +330,29 @@ def test_libvirt_tells_the_same_of_the_same_pool(
             theirs.destroy()
     finally:
         theirs.undefine()
+
+
+@by_format("btrfs")
+@pytest.mark.parametrize("cow", [False, True, None])
+def test_files_are_copied_on_write_as_the_pool_says(
+    conn: volary.Connection, spec: volary.PoolSpec, *, cow: bool | None
+) -> None:
+    pool = conn.define_pool(replace(spec, cow=cow))
+    pool.start(volary.PoolStart.BUILD_OVERWRITE)
+    inner = conn.create_pool(
+        volary.PoolSpec("inner", target=f"{spec.target}/inner", cow=cow), volary.PoolStart.BUILD
+    )
+    for where in (pool, inner):
+        volume = where.create_volume(volary.VolumeSpec("a", capacity=MIB))
+        assert ("C" in told("lsattr", "-d", volume.path).split()[0]) == (cow is False)
+    inner.stop()
+    pool.stop()
+
+
+def test_a_directory_that_is_not_on_btrfs_has_no_choice_of_copy_on_write(tmp_path: Path) -> None:
+    target = tmp_path / "pool"
+    with volary.open(state_dir=tmp_path / "state") as conn:
+        pool = conn.define_pool(volary.PoolSpec("a", target=target, cow=True))
+        with pytest.raises(volary.StorageFailed, match="btrfs only"):
+            pool.build()
+    assert not target.exists()

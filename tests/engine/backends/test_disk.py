@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import struct
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -24,6 +25,7 @@ from volary.engine.errors import (
     ErrorCode,
     InvalidSpec,
     NoSpace,
+    ReadOnly,
     SourceMismatched,
     SourceMissing,
     SourceNotEmpty,
@@ -39,6 +41,7 @@ from volary.engine.formats.partition_type import TYPES, UNFINISHED
 from volary.engine.pool_info import PoolState
 from volary.engine.pool_source import PoolSource, SourceDevice
 from volary.engine.pool_spec import PoolSpec
+from volary.engine.progress import Operation
 from volary.engine.volume_details import VolumeExtent
 from volary.engine.volume_info import VolumeInfo
 from volary.engine.volume_spec import VolumeSpec
@@ -95,6 +98,10 @@ def create(
 ) -> VolumeInfo:
     spec = VolumeSpec(disk.partition(number), capacity=capacity, format=format)
     return driven(active.create_volume(spec))
+
+
+def resized(active: ActivePool, now: VolumeInfo, capacity: int) -> Operation[VolumeInfo]:
+    return active.resize_volume(now.name, now, capacity, allocate=False, below=(), secret=None)
 
 
 def extent(active: ActivePool, info: VolumeInfo) -> tuple[int, int]:
@@ -260,6 +267,30 @@ def test_any_number_that_is_free_will_do(gpt: OpenDisk, disk: LoopDisk) -> None:
     for number in (7, 128, 1):
         create(gpt, disk, number)
     assert [each["node"] for each in disk.sfdisk()] == [disk.node(n) for n in (1, 7, 128)]
+
+
+def test_logical_partitions_that_adjoin_are_not_written_over(disk: LoopDisk) -> None:
+    """Both of their tables are before the first one, which sfdisk would change."""
+    extended, first, second, size = 40960, 41024, 61024, 20000
+
+    def table(*entries: tuple[int, int, int]) -> bytes:
+        packed = (struct.pack("<4xB3xII", *entry) for entry in entries)
+        return bytes(446) + b"".join(packed).ljust(64, b"\0") + b"\x55\xaa"
+
+    with open(disk.path, "r+b") as file:
+        file.write(table((0x83, 2048, 2048), (0, 0, 0), (0, 0, 0), (0x0F, extended, 80000)))
+        file.seek(extended * SECTOR)
+        file.write(table((0x83, first - extended, size), (5, 1, 79999)))
+        file.write(table((0x83, second - extended - 1, size)))
+        file.seek(first * SECTOR)
+        file.write(b"\xaa" * size * SECTOR)
+    active = started(pool_on(disk, "dos"))
+    with pytest.raises(InvalidSpec, match=f"is called '{disk.partition(2)}'"):
+        create(active, disk, 3)
+    create(active, disk, 2)
+    with open(disk.path, "rb") as after:
+        after.seek(first * SECTOR)
+        assert after.read(size * SECTOR) == b"\xaa" * size * SECTOR
 
 
 def test_a_capacity_is_rounded_up_to_sectors(gpt: OpenDisk, disk: LoopDisk) -> None:
@@ -622,13 +653,52 @@ def test_a_partition_that_the_kernel_was_not_told_of_is_shown(disk: LoopDisk, la
 
 
 @pytest.mark.parametrize("label", ["dos", "gpt"])
-def test_what_a_crash_left_unfinished_is_removed(disk: LoopDisk, label: str) -> None:
-    built(disk, label)
+def test_what_a_crash_left_unfinished_is_removed(
+    disk: LoopDisk, tmp_path: Path, label: str
+) -> None:
+    active = built(disk, label)
     before = disk.dump()
-    disk.partition_by_hand(f"{before}\n{disk.node(1)} : size=2M, type={UNFINISHED[label]}\n")
+    source = tmp_path / "source"
+    source.write_bytes(os.urandom(24 * MIB))
+    with closing(opened(source, VolumeInfo("source", 24 * MIB, 0, 24 * MIB))) as volume:
+        spec = VolumeSpec(disk.partition(1), capacity=24 * MIB)
+        work = active.clone_volume(spec, [volume], reflink=False, secret=None)
+        while not disk.sfdisk():
+            next(work)
+        half = disk.dump()
+        mark = Path(disk.path).read_bytes()[24 * MIB : 25 * MIB]
+        work.close()
+    # As it was when the table was written and the content was not.
+    disk.partition_by_hand(half)
+    with open(disk.path, "r+b") as file:
+        file.seek(24 * MIB)
+        file.write(mark)
     active = started(pool_on(disk, label))
     assert driven(active.scan({})) == {}
     assert disk.dump() == before
+
+
+def test_a_partition_of_others_with_the_code_of_unfinished_ones_is_a_volume(
+    disk: LoopDisk,
+) -> None:
+    built(disk, "dos")
+    disk.partition_by_hand(f"{disk.dump()}\n{disk.node(1)} : size=2M, type={UNFINISHED['dos']}\n")
+    before = disk.dump()
+    active = started(pool_on(disk, "dos"))
+    assert [info.format for info in driven(active.scan({})).values()] == ["none"]
+    assert disk.dump() == before
+
+
+def test_a_clone_that_is_shorter_than_its_partition_ends_with_zeros(
+    disk: LoopDisk, tmp_path: Path
+) -> None:
+    active = built(disk, "dos")
+    source = tmp_path / "source"
+    source.write_bytes(os.urandom(2 * MIB))
+    with closing(opened(source, VolumeInfo("source", 2 * MIB, 0, 2 * MIB))) as volume:
+        spec = VolumeSpec(disk.partition(1), capacity=4 * MIB)
+        driven(active.clone_volume(spec, [volume], reflink=False, secret=None))
+    assert Path(disk.node(1)).read_bytes() == source.read_bytes() + bytes(2 * MIB)
 
 
 def test_what_somebody_else_changed_is_found(gpt: OpenDisk, disk: LoopDisk) -> None:
@@ -654,6 +724,41 @@ def test_a_partition_of_an_older_table_that_is_in_use_is_not_written_to(
         assert file.read(8) == b"precious"
     assert disk.dump() == before
     create(gpt, disk, 2, 4 * MIB)
+
+
+def test_a_volume_does_not_grow_into_a_partition_of_an_older_table(
+    gpt: OpenDisk, disk: LoopDisk
+) -> None:
+    now = create(gpt, disk, 1)
+    create(gpt, disk, 2)
+    with open(disk.node(2), "r+b", buffering=0) as guest:
+        guest.write(b"\xaa" * MIB)
+        os.fsync(guest.fileno())
+        command("sfdisk", "--quiet", "--no-reread", "--no-tell-kernel", "--delete", disk.path, 2)
+        driven(gpt.scan({}))
+        with pytest.raises(VolumeBusy, match=rf"would be where {disk.partition(2)} is"):
+            driven(resized(gpt, now, 2 * MIB))
+        assert os.pread(guest.fileno(), MIB, 0) == b"\xaa" * MIB
+
+
+def test_nothing_is_written_to_a_disk_that_is_mounted_as_a_whole(
+    disk: LoopDisk, tmp_path: Path
+) -> None:
+    command("mkfs.ext4", "-q", "-F", disk.path)
+    # It leaves room for a table (or for what was one), and does not mind it.
+    arguments = ["sfdisk", "-q", "--force", "--wipe", "never", "--no-reread", disk.path]
+    subprocess.run(arguments, input="label: dos", text=True, check=True, capture_output=True)
+    (tmp_path / "mount").mkdir()
+    command("mount", disk.path, tmp_path / "mount")
+    try:
+        active = started(pool_on(disk, "dos"))
+        before = Path(disk.path).read_bytes()
+        with pytest.raises(VolumeBusy, match=rf"mounted at {tmp_path / 'mount'} as a whole"):
+            create(active, disk, 1)
+        assert Path(disk.path).read_bytes() == before
+        assert not os.path.exists(disk.node(1))
+    finally:
+        command("umount", tmp_path / "mount")
 
 
 def test_a_name_that_somebody_else_took_is_refused(gpt: OpenDisk, disk: LoopDisk) -> None:
@@ -685,6 +790,45 @@ def test_a_change_waits_for_whoever_has_the_disk_locked(gpt: OpenDisk, disk: Loo
 # The state.
 
 
+def test_no_lock_is_held_where_an_operation_can_be_paused(gpt: OpenDisk, disk: LoopDisk) -> None:
+    def is_locked() -> bool:
+        with open(disk.path, "rb") as other:
+            try:
+                fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
+
+    spec = VolumeSpec(disk.partition(1), capacity=20 * MIB, preallocation="full")
+    assert not any(is_locked() for _ in gpt.create_volume(spec))
+    now = driven(gpt.scan({}))[spec.name]
+    assert not any(is_locked() for _ in resized(gpt, now, 21 * MIB))
+    assert not any(is_locked() for _ in gpt.scan({}))
+    assert not any(is_locked() for _ in gpt.delete_volume(spec.name, zeroed=True))
+
+
+def test_a_cancelled_creation_does_not_wait_for_whoever_has_the_disk_locked(
+    gpt: OpenDisk, disk: LoopDisk
+) -> None:
+    spec = VolumeSpec(disk.partition(1), capacity=20 * MIB, preallocation="full")
+    work = gpt.create_volume(spec)
+    next(work)
+    with open(disk.path, "rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        work.close()
+    assert driven(gpt.scan({})) == {}
+    assert disk.sfdisk() == []
+
+
+def test_a_table_of_more_partitions_than_linux_shows_is_read(disk: LoopDisk) -> None:
+    each = [f"start={4096 + 64 * number}, size=64" for number in range(300)]
+    disk.partition_by_hand("\n".join(["label: gpt", "table-length: 300", *each]))
+    with open(disk.path, "rb") as file:
+        table = driven(sfdisk.read(file.fileno()))
+    assert table is not None
+    assert len(table.partitions) == 300
+
+
 def test_a_disk_that_was_taken_away_is_inaccessible(tmp_path: Path, need_tool: NeedTool) -> None:
     with loop_disk(tmp_path / "disk", SIZE, need_tool) as disk:
         active = built(disk)
@@ -704,6 +848,25 @@ def test_a_disk_that_cannot_be_written_to_is_degraded(gpt: OpenDisk, disk: LoopD
     assert set(driven(gpt.scan({}))) == {made.name}
     command("blockdev", "--setrw", disk.path)
     assert gpt.state() is PoolState.RUNNING
+
+
+def test_a_disk_that_cannot_be_written_to_keeps_what_it_shows(
+    gpt: OpenDisk, disk: LoopDisk
+) -> None:
+    now = create(gpt, disk, 1)
+    command("blockdev", "--setro", disk.path)
+    changes = (
+        lambda: create(gpt, disk, 2),
+        lambda: driven(resized(gpt, now, 2 * MIB)),
+        lambda: driven(gpt.delete_volume(now.name)),
+        lambda: driven(backend_for(pool_on(disk)).build(PoolBuild.OVERWRITE)),
+        lambda: driven(backend_for(pool_on(disk)).delete()),
+    )
+    for change in changes:
+        with pytest.raises(ReadOnly):
+            change()
+        assert os.path.exists(disk.node(1))
+    command("blockdev", "--setrw", disk.path)
 
 
 def test_a_pool_of_which_a_partition_is_not_shown_is_degraded(

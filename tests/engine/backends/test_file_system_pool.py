@@ -28,6 +28,7 @@ from volary.engine.errors import (
     TargetUnusable,
     Unsupported,
     VolaryError,
+    VolumeBusy,
     VolumeNotFound,
 )
 from volary.engine.flags import PoolBuild
@@ -235,6 +236,25 @@ def test_what_is_mounted_is_never_formatted(active: ActivePool, image: Path) -> 
     assert known_of(image) == {"ext4"}
 
 
+def test_a_volume_that_is_the_image_of_a_pool_in_use_is_not_written_over(
+    active: ActivePool, image: Path
+) -> None:
+    spec = PoolSpec("dir", type="dir", target=image.parent, uuid=uuid4())
+    images = driven(backend_for(spec).start())
+    now = driven(images.scan({}))[image.name]
+    with pytest.raises(VolumeBusy, match="is attached to /dev/loop"):
+        driven(images.wipe_volume(image.name, WipeAlgorithm.ZERO))
+    with pytest.raises(VolumeBusy, match="is attached to /dev/loop"):
+        driven(images.delete_volume(image.name, zeroed=True))
+    with pytest.raises(VolumeBusy, match="is attached to /dev/loop"):
+        driven(images.delete_volume(image.name))
+    with pytest.raises(VolumeBusy, match="is attached to /dev/loop"):
+        driven(images.resize_volume(image.name, now, MIB, allocate=False, below=(), secret=None))
+    images.close()
+    assert image.stat().st_size == 64 * MIB
+    assert known_of(image) == {"ext4"}
+
+
 def test_an_image_that_is_attached_is_never_formatted(
     spec: PoolSpec, image: Path, need_tool: NeedTool
 ) -> None:
@@ -261,6 +281,20 @@ def test_a_disk_with_a_mounted_partition_is_never_formatted(
         finally:
             command("umount", tmp_path / "partition")
         assert "gpt" in known_of(device)
+
+
+def test_a_link_that_leads_elsewhere_by_now_has_nothing_else_formatted(
+    pool_of: MakeSpec, image: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "other").write_bytes(b"precious" * MIB)
+    (tmp_path / "link").symlink_to(image)
+    work = backend_for(pool_of(tmp_path / "link")).build(PoolBuild.NO_OVERWRITE)
+    list(islice(work, 2))  # where it may be paused once it has looked
+    (tmp_path / "link").unlink()
+    (tmp_path / "link").symlink_to(tmp_path / "other")
+    driven(work)
+    assert (tmp_path / "other").read_bytes() == b"precious" * MIB
+    assert known_of(image) == {"ext4"}
 
 
 def test_a_cancelled_formatting_leaves_nothing_that_looks_like_a_file_system(
@@ -449,6 +483,27 @@ def test_a_pool_that_another_file_system_is_mounted_over_is_not_stopped(
 
 
 # What becomes of it meanwhile.
+
+
+def test_a_pool_that_is_hidden_by_another_file_system_is_not_stopped(
+    spec: PoolSpec, target: Path
+) -> None:
+    active = driven(backend_for(spec).start())
+    command("mount", "-t", "tmpfs", "none", target.parent)
+    try:
+        with pytest.raises(PoolBusy, match=f"something is mounted over {target}"):
+            driven(active.stop())
+    finally:
+        command("umount", target.parent)
+    driven(active.stop())
+
+
+def test_a_pool_that_is_gone_is_described_as_it_was_defined(spec: PoolSpec) -> None:
+    active = driven(backend_for(spec).start())
+    # As of a pool whose stop was cancelled just when it had unmounted everything.
+    driven(active.stop())
+    assert active.state() is PoolState.INACCESSIBLE
+    assert active.found() == spec
 
 
 def test_a_pool_whose_mount_is_taken_away_is_inaccessible_until_it_starts_again(

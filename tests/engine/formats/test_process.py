@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -51,6 +52,13 @@ def test_the_end_of_a_long_output_is_kept() -> None:
     output = finish(shell("yes | head -c 3000000; echo end"))
     assert len(output) == 65536
     assert output.endswith(b"y\nend\n")
+
+
+def test_a_program_without_limits_has_those_of_this_process() -> None:
+    work = run(SH, ["-c", "prlimit --cpu --as --output SOFT --noheadings --raw"], limits=None)
+    soft = [resource.getrlimit(what)[0] for what in (resource.RLIMIT_CPU, resource.RLIMIT_AS)]
+    told = ["unlimited" if it == resource.RLIM_INFINITY else str(it) for it in soft]
+    assert sorted(finish(work).decode().split()) == sorted(told)
 
 
 def test_a_failure_is_told_in_the_last_words_of_the_program() -> None:
