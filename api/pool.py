@@ -32,6 +32,7 @@ from volary.engine.image_info import BackingFile
 from volary.engine.names import check_name
 from volary.engine.pool_document import write_pool_document
 from volary.engine.pool_info import PoolInfo
+from volary.engine.pool_type import PARTITION_FORMATS
 from volary.engine.progress import Progress
 from volary.engine.secret import Secret
 from volary.engine.volume_document import read_volume_document
@@ -352,7 +353,8 @@ class Pool:
             if spec.capacity is None or backing.format is None:
                 raise
             return spec, ()
-        spec = spec.with_backing_format(base.info.format).with_capacity(base.info.capacity)
+        format_ = "raw" if base.info.format in PARTITION_FORMATS else base.info.format
+        spec = spec.with_backing_format(format_).with_capacity(base.info.capacity)
         if spec.format != "vmdk":
             return spec, (base,)
         # Its header bears an id of its base's content.

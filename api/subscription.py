@@ -40,6 +40,9 @@ class Subscription:
         self._leave = leave
         self._has_callback = has_callback
 
+    def __repr__(self) -> str:
+        return f"<Subscription, {'with' if self._has_callback else 'without'} a callback>"
+
     @property
     def lost(self) -> int:
         """How many events were dropped because `limit` of them waited.

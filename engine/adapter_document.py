@@ -59,8 +59,7 @@ def check_adapter(element: etree._Element) -> None:
 
 
 def read_adapter(element: etree._Element) -> ScsiHostAdapter | FcHostAdapter | None:
-    """Return the adapter, or None for one that says nothing."""
-    check_adapter(element)
+    """Return the adapter, which was checked, or None for one that says nothing."""
     kind = attribute(element, "type")
     if kind == "fc_host":
         return _fc_host(element)
@@ -89,8 +88,7 @@ def _parent_address(adapter: etree._Element) -> ParentAddress:
             f"{at(address)}: <address> has multifunction={shown(multifunction)}; "
             "give 'on' or 'off'"
         )
-    zpci = address.find("zpci")
-    if zpci is not None:
+    for zpci in address.iterfind("zpci"):
         for name in ("uid", "fid"):
             _unsigned(zpci, name)
     unique_id = to_integer(first_attribute(adapter, "parentaddr", "unique_id") or "")
@@ -125,17 +123,13 @@ def _fc_host(element: etree._Element) -> FcHostAdapter:
             raise InvalidDocument(
                 f"{at(element)}: <adapter> of an fc_host has no {one!r}; give it and {other!r}"
             )
+    _check_wwns(element, found, "wwnn", "wwpn")
     for one, other in (("parent_wwnn", "parent_wwpn"), ("parent_wwpn", "parent_wwnn")):
         if found[one] is not None and found[other] is None:
             raise InvalidDocument(
                 f"{at(element)}: <adapter> has {one!r} without {other!r}; give both"
             )
-    for name, value in found.items():
-        if value is not None and not _WWN.fullmatch(value):
-            raise MalformedWwn(
-                f"{at(element)}: <adapter> has {name}={shown(value)}, "
-                "which is no World Wide Name; give 16 hexadecimal digits"
-            )
+    _check_wwns(element, found, "parent_wwnn", "parent_wwpn", "parent_fabric_wwn")
     with placed(element):
         return FcHostAdapter(
             str(found.pop("wwnn")),
@@ -144,6 +138,16 @@ def _fc_host(element: etree._Element) -> FcHostAdapter:
             managed=yes_or_no(element, "managed"),
             **found,
         )
+
+
+def _check_wwns(element: etree._Element, found: dict[str, str | None], *names: str) -> None:
+    for name in names:
+        value = found[name]
+        if value is not None and not _WWN.fullmatch(value):
+            raise MalformedWwn(
+                f"{at(element)}: <adapter> has {name}={shown(value)}, "
+                "which is no World Wide Name; give 16 hexadecimal digits"
+            )
 
 
 def write_adapter(adapter: ScsiHostAdapter | FcHostAdapter, indent: str) -> str:

@@ -71,7 +71,7 @@ class DefinitionStore:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.ftruncate(self._lock, 0)
-            os.pwrite(self._lock, _this_process().encode(), 0)
+            os.pwrite(self._lock, os.fsencode(_this_process()), 0)
         except BlockingIOError:
             owner = os.pread(self._lock, 500, 0).decode(errors="replace") or "another process"
             os.close(self._lock)
@@ -142,9 +142,14 @@ class DefinitionStore:
         name = spec.name + _SUFFIX
         # Not made from the pool's name, which may be as long as a name can be.
         temporary = os.path.join(self.directory, f".{secrets.token_hex(8)}.new")
-        document = _HEADER + write_pool_document(spec)
+        document = (_HEADER + write_pool_document(spec)).encode()
+        if len(document) > LARGEST:
+            raise InvalidSpec(
+                f"pool {spec.name!r}: its definition has {len(document)} bytes; at most {LARGEST} "
+                "are read again: give it less to say"
+            )
         try:
-            with open(temporary, "w", encoding="utf-8") as file:
+            with open(temporary, "wb") as file:
                 file.write(document)
                 file.flush()
                 os.fsync(file.fileno())

@@ -1,8 +1,9 @@
-"""Names of pools and volumes: single path components, and nothing else."""
+"""Names of pools and volumes, single path components, and other texts that documents hold."""
 
 from __future__ import annotations
 
 from volary.engine.errors import InvalidSpec
+from volary.engine.shown import shown
 
 LONGEST = 255
 """Bytes in the longest path component of Linux (NAME_MAX, limits.h)."""
@@ -18,8 +19,7 @@ def check_name(name: str, what: str, *, longest: int = LONGEST) -> str:
     """
     problem = name_problem(name, longest=longest)
     if problem is not None:
-        shown = name if not isinstance(name, str) or len(name) <= 64 else name[:64] + "…"  # noqa: PLR2004
-        raise InvalidSpec(f"{what} name {shown!r} {problem}")
+        raise InvalidSpec(f"{what} name {shown(name)} {problem}")
     return name
 
 
@@ -36,15 +36,21 @@ def name_problem(name: object, *, longest: int = LONGEST) -> str | None:  # noqa
     problem = character_problem(name)
     if problem is not None:
         return problem
-    try:
-        length = len(name.encode())
-    except UnicodeEncodeError:
-        return "has characters that UTF-8 cannot hold; leave them out"
+    length = len(name.encode())
     if length > longest:
         return f"has {length} bytes; at most {longest} are possible"
     if name.startswith(HIDDEN_PREFIX):
         return f"begins with {HIDDEN_PREFIX!r}, which Volary keeps for itself"
     return None
+
+
+def check_text(value: object, what: str) -> None:
+    """Raise `InvalidSpec` naming `what`, unless `value` is a text that a document can hold."""
+    if not isinstance(value, str) or not value:
+        raise InvalidSpec(f"{what}: {shown(value)} is no text; give at least one character")
+    problem = character_problem(value)
+    if problem is not None:
+        raise InvalidSpec(f"{what} {shown(value)} {problem}")
 
 
 def character_problem(text: str) -> str | None:
@@ -55,6 +61,8 @@ def character_problem(text: str) -> str | None:
         return None
     if any(ord(c) < 32 or ord(c) == 127 for c in text):  # noqa: PLR2004
         return "has a control character such as a newline or NUL; leave it out"
+    if any("\ud800" <= c <= "\udfff" for c in text):
+        return "has characters that UTF-8 cannot hold; leave them out"
     if "\ufffe" in text or "\uffff" in text:
         return "has U+FFFE or U+FFFF, which XML cannot hold; leave it out"
     return None

@@ -23,12 +23,11 @@ class Permissions(NamedTuple):
     label: str | None = None
 
 
-def read_permissions(parent: etree._Element, path: str) -> Permissions:
-    """Return the permissions at `path`, such as "target/permissions".
+def read_permissions(element: etree._Element | None) -> Permissions:
+    """Return what the element says, or nothing without one.
 
     Raises `InvalidDocument` for a mode or an id that libvirt does not take.
     """
-    element = parent.find(path)
     if element is None:
         return Permissions()
     # The first of each, in one pass: to look for each takes three times as long.

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
 from lxml import etree
 
-from volary.engine.adapter_document import placed
+from volary.engine.adapter_document import placed, read_adapter
 from volary.engine.errors import (
     InvalidDocument,
     MalformedDocument,
     UnavailableFeature,
     UnknownValue,
 )
+from volary.engine.names import check_text
 from volary.engine.permissions_document import Permissions, read_permissions, write_permissions
 from volary.engine.pool_schema import FS_NAMESPACE, RBD_NAMESPACE, validate_pool
 from volary.engine.pool_source import (
     MADE_TARGETS,
     PoolSource,
     check_source,
-    check_text,
     complete_source,
 )
 from volary.engine.pool_source_document import YES_OR_NO, read_source, write_source
@@ -78,6 +79,9 @@ def read_pool_document(document: str | bytes, *, validate: bool = False) -> Pool
     name = _name(root, source)
     uuid = _uuid(root)
     cow = _cow(root, type_)
+    adapter = None if element is None else element.find("adapter")
+    if adapter is not None and "adapter" in type_.source:
+        source = replace(source, adapter=read_adapter(adapter))
     with placed(root):
         source = complete_source(source, type_, name)
     _check_needed(root if element is None else element, source, type_)
@@ -183,7 +187,7 @@ def _target(root: etree._Element, type_: PoolType) -> str:
 
 
 def _permissions(root: etree._Element) -> Permissions:
-    permissions = read_permissions(root, "target/permissions")
+    permissions = read_permissions(root.find("target/permissions"))
     element = root.find("target/permissions/label")
     if element is not None and permissions.label is not None:
         with placed(element):

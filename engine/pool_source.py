@@ -6,12 +6,13 @@ Each part checks itself, and raises `InvalidSpec` for what cannot be meant.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from volary.engine.errors import InvalidSpec
-from volary.engine.names import character_problem
+from volary.engine.names import check_text
 from volary.engine.pool_type import POOL_TYPES, PoolType
 from volary.engine.shown import shown
 
@@ -50,19 +51,11 @@ _TEXTS: Final = (
 _WWN: Final = re.compile(r"(0x)?[0-9a-fA-F]{16}")
 
 
-def check_text(value: object, what: str) -> None:
-    """Raise `InvalidSpec` naming `what`, unless `value` is a text that a document can hold."""
-    if not isinstance(value, str) or not value:
-        raise InvalidSpec(f"{what}: {shown(value)} is no text; give at least one character")
-    problem = character_problem(value)
-    if problem is not None:
-        raise InvalidSpec(f"{what} {shown(value)} {problem}")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise InvalidSpec(
-            f"{what} {shown(value)} has characters that UTF-8 cannot hold; leave them out"
-        ) from None
+def check_sequence(values: object, what: str) -> tuple[Any, ...]:
+    """Return what a sequence holds; raises `InvalidSpec` naming `what` for what is none."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise InvalidSpec(f"{what}: {shown(values)} is no sequence; give a list or a tuple")
+    return tuple(values)
 
 
 def check_number(value: object, largest: int, what: str) -> None:
@@ -233,7 +226,7 @@ class PoolSource:
     def __post_init__(self) -> None:
         put = object.__setattr__
         for what, kind in (("hosts", SourceHost), ("devices", SourceDevice)):
-            put(self, what, parts := tuple(getattr(self, what)))
+            put(self, what, parts := check_sequence(getattr(self, what), f"source: {what}"))
             for part in parts:
                 if not isinstance(part, kind):
                     raise InvalidSpec(f"source: {part!r} is no {kind.__name__}")

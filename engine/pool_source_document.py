@@ -7,7 +7,7 @@ from uuid import UUID
 
 from lxml import etree
 
-from volary.engine.adapter_document import check_adapter, placed, read_adapter, write_adapter
+from volary.engine.adapter_document import check_adapter, placed, write_adapter
 from volary.engine.errors import InvalidDocument, UnknownValue
 from volary.engine.pool_source import (
     AUTH_TYPES,
@@ -39,7 +39,8 @@ def read_source(element: etree._Element, type_: PoolType) -> PoolSource:
     """Return the source of a pool of this type.
 
     Parts that the type has not are left out. Like libvirt, this refuses them all the same when
-    they are malformed.
+    they are malformed. So is the adapter, which `read_adapter` reads: libvirt looks at what it
+    says after the pool's name.
     """
     has = type_.source
     format_ = _format(element, type_)
@@ -59,7 +60,6 @@ def read_source(element: etree._Element, type_: PoolType) -> PoolSource:
             hosts=hosts,
             devices=devices,
             directory=first_attribute(element, "dir", "path") if "dir" in has else None,
-            adapter=read_adapter(adapter) if adapter is not None and "adapter" in has else None,
             name=text(element, "name") if "name" in has else None,
             initiator=first_attribute(element, "initiator/iqn", "name")
             if "initiator" in has

@@ -10,13 +10,13 @@ from uuid import UUID, uuid4
 
 from volary.engine.errors import InvalidSpec
 from volary.engine.mode import Mode, check_id, parse_mode
-from volary.engine.names import LONGEST, character_problem, check_name
+from volary.engine.names import LONGEST, character_problem, check_name, check_text
 from volary.engine.pool_source import (
     MADE_TARGETS,
     PoolSource,
     check_choice,
+    check_sequence,
     check_source,
-    check_text,
     complete_source,
     tidy_path,
 )
@@ -97,6 +97,8 @@ class PoolSpec:
                 f"{where}: unknown type {shown(type)}; known: {', '.join(POOL_TYPES)}"
             )
         put(self, "type", type)
+        if not isinstance(source, PoolSource | None):
+            raise InvalidSpec(f"{where}: source: {shown(source)} is no PoolSource")
         put(self, "source", complete_source(source or PoolSource(), type_, name))
         check_source(self.source, type_, where)
         put(self, "target", _target(target, self.source, type_, where))
@@ -148,20 +150,20 @@ def _types_with_target() -> tuple[str, ...]:
 
 
 def _texts(texts: Sequence[str], what: str) -> tuple[str, ...]:
-    if isinstance(texts, str):
-        raise InvalidSpec(f"{what}: {shown(texts)} is one text; give a sequence of them")
-    for text in texts:
+    found = check_sequence(texts, what)
+    for text in found:
         check_text(text, what)
-    return tuple(texts)
+    return found
 
 
 def _pairs(pairs: Sequence[tuple[str, str]], what: str) -> tuple[tuple[str, str], ...]:
-    for pair in pairs:
+    found = check_sequence(pairs, what)
+    for pair in found:
         if not isinstance(pair, tuple) or len(pair) != 2:  # noqa: PLR2004 - a name and a value
             raise InvalidSpec(f"{what}: {shown(pair)} is no tuple of a name and a value")
         for text in pair:
             check_text(text, what)
-    return tuple(pairs)
+    return found
 
 
 def _target(
@@ -174,7 +176,7 @@ def _target(
         made = ""
     else:
         return check_target(target, where)
-    if target and os.fspath(target) != made:
+    if target and _path(target, f"{where}: ") != made:
         raise InvalidSpec(
             f"{where}: target {shown(target)}: type {type_.name!r} "
             + (f"has {made!r}" if made else "has none")
@@ -183,19 +185,24 @@ def _target(
     return check_target(made, where) if made else ""
 
 
-def normal_target(target: str | os.PathLike[str]) -> str:
-    """Return a path without "." and "..", by its letters alone, to compare with another.
-
-    Raises `InvalidSpec` for what is no path.
-    """
+def _path(target: str | os.PathLike[str], where: str = "") -> str:
     try:
         path = os.fspath(target)
     except TypeError:
         path = ""
     if not isinstance(path, str) or not path:
         raise InvalidSpec(
-            f"target {shown(target)} is no path; give an absolute one as a str or a Path"
+            f"{where}target {shown(target)} is no path; give an absolute one as a str or a Path"
         )
+    return path
+
+
+def normal_target(target: str | os.PathLike[str]) -> str:
+    """Return a path without "." and "..", by its letters alone, to compare with another.
+
+    Raises `InvalidSpec` for what is no path.
+    """
+    path = _path(target)
     path = os.path.normpath(path)
     # POSIX lets two slashes begin something else, and normpath keeps them; Linux does not.
     return path[1:] if path.startswith("//") else path
@@ -203,23 +210,13 @@ def normal_target(target: str | os.PathLike[str]) -> str:
 
 def check_target(target: str | os.PathLike[str], where: str) -> str:
     """Return a target as it is kept; raises `InvalidSpec` for what cannot be one."""
-    try:
-        path = os.fspath(target)
-    except TypeError:
-        path = ""
-    if not isinstance(path, str) or not path:
-        raise InvalidSpec(
-            f"{where}: target {shown(target)} is no path; give an absolute one as a str or a Path"
-        )
+    path = _path(target, f"{where}: ")
     problem = character_problem(path)
     if problem is not None:
         raise InvalidSpec(f"{where}: target {shown(path)} {problem}")
     if not path.startswith("/"):
         raise InvalidSpec(f"{where}: target {shown(path)} is relative; give an absolute path")
-    try:
-        length = len(path.encode())
-    except UnicodeEncodeError:
-        raise InvalidSpec(f"{where}: target {shown(path)} is not valid UTF-8") from None
+    length = len(path.encode())
     if length > _LONGEST_PATH:
         raise InvalidSpec(f"{where}: target has {length} bytes; at most {_LONGEST_PATH} go")
     return tidy_path(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hmac import compare_digest
+from typing import NoReturn
 
 from volary.engine.errors import InvalidSpec
 
@@ -51,6 +52,16 @@ class Secret:
 
     def __hash__(self) -> int:
         return hash(self._content)
+
+    def __copy__(self) -> Secret:
+        return self
+
+    def __deepcopy__(self, _: object) -> Secret:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        # Whoever caches or sends a specification would not know that the passphrase goes along.
+        raise TypeError("a secret is not pickled: it would be there in clear")
 
 
 def _content_of(value: object) -> tuple[bytes, str | None]:

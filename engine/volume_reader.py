@@ -9,13 +9,12 @@ from uuid import UUID
 from lxml import etree
 
 from volary.engine.errors import InvalidDocument, TooLarge, UnknownUnit, UnknownValue
-from volary.engine.permissions_document import Permissions, read_permissions
+from volary.engine.permissions_document import read_permissions
 from volary.engine.pool_type import POOL_TYPES, PoolType
 from volary.engine.shown import shown
 from volary.engine.size import LARGEST, unit_factor
 from volary.engine.uuid_text import parse_uuid
 from volary.engine.volume_definition import (
-    NO_PERMISSIONS,
     EncryptionDefinition,
     ImageDefinition,
     VolumeDefinition,
@@ -29,6 +28,12 @@ _ENCRYPTIONS: Final = ("default", "qcow", "luks", "luks2")
 _ENGINES: Final = ("qemu", "librbd")
 FEATURES: Final = ("lazy_refcounts", "extended_l2")
 """Features of a qcow2, in libvirt's order."""
+
+_JOINED: Final = {
+    "format": "type",
+    **dict.fromkeys(("capacity", "allocation", "clusterSize"), "unit"),
+}
+"""Attributes that libvirt reads by an XPath, which passes over an element without it."""
 
 _LARGEST_UNSIGNED = 2**64 - 1
 
@@ -59,7 +64,7 @@ def read(
         raise UnknownValue(
             f"{at(root)}: <volume> has the unknown type {shown(kind)}; known: {', '.join(_TYPES)}"
         )
-    backing = _backing(root, backing_parts, type_)
+    backing = _backing(backing_parts, type_)
     capacity = _size(parts, "capacity", LARGEST)
     if capacity is None and capacity_needed and backing is None:
         raise InvalidDocument(
@@ -72,7 +77,7 @@ def read(
         key=_text(parts, "key"),
         capacity=capacity,
         allocation=_size(parts, "allocation", LARGEST),
-        target=_target(root, target, type_),
+        target=_target(target, type_),
         backing=backing,
         own=_own(parts),
         where=at(root),
@@ -92,9 +97,22 @@ def _gather(root: etree._Element) -> tuple[_Parts, _Parts, _Parts]:
         if tag in inner:
             found = inner[tag]
             for child in element:
-                found.setdefault(child.tag, child)
-        parts.setdefault(tag, element)
+                if found.setdefault(child.tag, child) is not child:
+                    _join(found[child.tag], child)
+        if parts.setdefault(tag, element) is not element:
+            _join(parts[tag], element)
     return parts, target, backing
+
+
+def _join(first: etree._Element, other: etree._Element) -> None:
+    """Give the first element of a name what it lacks and another one has, where libvirt takes the
+    first attribute, or the children, of them all.
+    """
+    if first.tag == "features":
+        first.extend(other)
+    name = _JOINED.get(first.tag)
+    if name is not None and first.get(name) is None and (value := other.get(name)) is not None:
+        first.set(name, value)
 
 
 def _text(parts: _Parts, tag: str) -> str | None:
@@ -128,9 +146,9 @@ def _size(parts: _Parts, tag: str, largest: int) -> int | None:
     return number * factor
 
 
-def _target(root: etree._Element, parts: _Parts, type_: PoolType) -> ImageDefinition:
+def _target(parts: _Parts, type_: PoolType) -> ImageDefinition:
     format_ = _format(parts, type_)
-    permissions = _permissions(root, parts, "target")
+    permissions = read_permissions(parts.get("permissions"))
     encryption = parts.get("encryption")
     how = None if encryption is None else _encryption(encryption)
     compat = _compat(parts)
@@ -149,21 +167,15 @@ def _target(root: etree._Element, parts: _Parts, type_: PoolType) -> ImageDefini
     )
 
 
-def _backing(root: etree._Element, parts: _Parts, type_: PoolType) -> ImageDefinition | None:
+def _backing(parts: _Parts, type_: PoolType) -> ImageDefinition | None:
     path = _text(parts, "path")
     if path is None:
         return None
     return ImageDefinition(
         path=path,
         format=_format(parts, type_),
-        permissions=_permissions(root, parts, "backingStore"),
+        permissions=read_permissions(parts.get("permissions")),
     )
-
-
-def _permissions(root: etree._Element, parts: _Parts, parent: str) -> Permissions:
-    if "permissions" not in parts:
-        return NO_PERMISSIONS
-    return read_permissions(root, f"{parent}/permissions")
 
 
 def _format(parts: _Parts, type_: PoolType) -> str | None:

@@ -10,7 +10,7 @@ from volary.engine.encryption import Encryption
 from volary.engine.errors import ConflictingValues, InvalidSpec
 from volary.engine.image_info import BackingFile
 from volary.engine.mode import Mode, check_id, parse_mode
-from volary.engine.names import character_problem, check_name
+from volary.engine.names import character_problem, check_name, check_text
 from volary.engine.pool_type import PARTITION_FORMATS
 from volary.engine.secret import Secret
 from volary.engine.shown import shown
@@ -124,7 +124,9 @@ class VolumeSpec:
         put(self, "mode", None if mode is None else parse_mode(mode, f"{where}: mode"))
         put(self, "owner", check_id(owner, f"{where}: owner"))
         put(self, "group", check_id(group, f"{where}: group"))
-        put(self, "label", None if label is None else _check_label(label, where))
+        if label is not None:
+            check_text(label, f"{where}: label")
+        put(self, "label", label)
         # One meaning has one value, so that two specs that mean the same are equal.
         if format == "qcow2":
             compat = compat or "1.1"
@@ -255,29 +257,13 @@ def _backing(
     problem = character_problem(name)
     if problem is not None:
         raise InvalidSpec(f"{where}: backing file {name[:64]!r} {problem}")
-    try:
-        length = len(name.encode())
-    except UnicodeEncodeError:
-        raise InvalidSpec(
-            f"{where}: backing file {name[:64]!a} has characters that UTF-8 cannot hold; rename it"
-        ) from None
+    length = len(name.encode())
     if length > _LONGEST_BACKING_NAME:
         raise InvalidSpec(f"{where}: {_too_long(length, _LONGEST_BACKING_NAME)}")
     if format_ is not None and not (isinstance(format_, str) and format_ in BACKING_FORMATS):
         known = ", ".join(sorted(BACKING_FORMATS))
         raise InvalidSpec(f"{where}: unknown backing format {shown(format_)}; known: {known}")
     return BackingFile(name, format_)
-
-
-def _check_label(label: object, where: str) -> str:
-    if not isinstance(label, str) or not label:
-        raise InvalidSpec(
-            f"{where}: label {shown(label)} is none; give a string, such as a context's"
-        )
-    problem = character_problem(label)
-    if problem is not None:
-        raise InvalidSpec(f"{where}: label {shown(label)} {problem}")
-    return label
 
 
 def _too_long(length: int, longest: int) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Final
 
 from lxml import etree
@@ -20,10 +20,14 @@ from volary.engine.shown import shown
 LARGEST: Final = 1 << 18
 """Bytes in the largest document that is read: libvirt's own hold a few thousand."""
 
-_ORDINARY: Final = 4096
-"""Bytes in the largest document that is parsed in the thread that brings it: lxml keeps every name
-that a thread ever parsed until the thread ends, and so a thread of its own is for a large one.
+_VOCABULARY: Final = 1 << 16
+"""Bytes of tags that a thread may have met: libvirt's documents hold a tenth of that. lxml keeps
+every name that a thread ever parsed until the thread ends, and so a document that would bring more
+is parsed in a thread of its own.
 """
+
+_TAGS: Final = re.compile(rb"<(?:[^<]*>[ \t\r\n]*+|[^<]*+)")
+"""Whatever lxml keeps of a document is in these: names, namespaces, and the space behind a tag."""
 
 _LONGEST_REASON: Final = 300
 
@@ -63,6 +67,21 @@ class _Parser(threading.local):
             remove_comments=True,
             remove_pis=True,
         )
+        self._met: set[bytes] = set()
+        self._room = _VOCABULARY
+
+    def may_keep(self, data: bytes) -> bool:
+        """Return whether this thread may keep what lxml keeps of a document, and count it."""
+        tags = _TAGS.findall(data)
+        if self._met.issuperset(tags):
+            return True
+        new = set(tags) - self._met
+        size = sum(map(len, new))
+        if size > self._room:
+            return False
+        self._room -= size
+        self._met |= new
+        return True
 
 
 _parser = _Parser()
@@ -80,23 +99,24 @@ def parse(document: str | bytes, root_name: str) -> etree._Element:
     """
     # Asked of the text first: 20 MB need not be encoded to be refused.
     if len(document) > LARGEST:
-        raise _too_large(len(document))
+        raise _too_large()
     try:
         data = document.encode() if isinstance(document, str) else document
     except UnicodeEncodeError as error:
         raise MalformedDocument(f"the document is no text that UTF-8 can hold: {error}") from None
     if len(data) > LARGEST:
-        raise _too_large(len(data))
+        raise _too_large()
+    if data and b"<" not in data:
+        raise MalformedDocument(
+            f"a str is taken for libvirt's document, <{root_name}>, and {shown(document)} is "
+            "none; give that, or a specification"
+        )
     if b"\0" in data:
         raise MalformedDocument("the document has a NUL character; write it as UTF-8")
     # Before the parser sees it: libxml2 expands entities in attributes, whatever it is told.
     if b"<!DOCTYPE" in data and _HAS_DOCTYPE.match(data):
         raise MalformedDocument("the document has a DOCTYPE; leave it out, and write no entities")
-    if len(data) <= _ORDINARY:
-        root = _parse(data)
-    else:
-        with ThreadPoolExecutor(1) as apart:
-            root = apart.submit(_parse, data).result()
+    root = _parse(data) if _parser.may_keep(data) else _parse_apart(data)
     if root.tag != root_name and local_name(root) != root_name:
         raise InvalidDocument(
             f"{at(root)}: expected the element <{root_name}>, found <{str(root.tag)[:64]}>"
@@ -113,8 +133,25 @@ def _parse(data: bytes) -> etree._Element:
         raise MalformedDocument(f"the document is not well-formed XML: {why}") from None
 
 
-def _too_large(size: int) -> MalformedDocument:
-    return MalformedDocument(f"the document has {size} bytes; at most {LARGEST} are read")
+def _parse_apart(data: bytes) -> etree._Element:
+    parsed: Future[etree._Element] = Future()
+
+    def parse_here() -> None:
+        try:
+            parsed.set_result(_parse(data))
+        except BaseException as error:  # noqa: BLE001 - it is raised where the result is wanted
+            parsed.set_exception(error)
+
+    # No executor: one takes nothing any more while the interpreter ends.
+    try:
+        threading.Thread(target=parse_here, name="volary-xml", daemon=True).start()
+    except RuntimeError:  # the process has all the threads that it can have
+        parse_here()
+    return parsed.result()
+
+
+def _too_large() -> MalformedDocument:
+    return MalformedDocument(f"the document has more than {LARGEST} bytes; no larger one is read")
 
 
 def at(element: etree._Element) -> str:
@@ -153,15 +190,13 @@ def first_attribute(parent: etree._Element, path: str, name: str) -> str | None:
 
 def attribute(element: etree._Element, name: str) -> str | None:
     """Return an attribute, "" if it is empty; like libxml2's xmlGetProp, which libvirt reads the
-    others by, one of any namespace.
+    others by, the first of any namespace.
     """
-    value = element.get(name)
-    if value is None:
-        for key in element.keys():  # noqa: SIM118 - an element is no mapping
-            # Not items(): lxml looks for the value of each among all.
-            if str(key).endswith("}" + name):
-                return element.get(key)
-    return value
+    for key in element.keys():  # noqa: SIM118 - an element is no mapping
+        # Not items(): lxml looks for the value of each among all.
+        if key == name or str(key).endswith("}" + name):
+            return element.get(key)
+    return None
 
 
 def yes_or_no(element: etree._Element, name: str) -> bool | None:

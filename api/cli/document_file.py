@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from volary.engine.errors import InvalidSpec, StorageFailed
+from volary.engine.errors import InvalidDocument, InvalidSpec, StorageFailed
 from volary.engine.xml_document import LARGEST
 
 
@@ -28,3 +30,14 @@ def read_document(path: str) -> str:
         raise InvalidSpec(
             f"{path} is no text in UTF-8: byte {error.start} is not of it; convert it with iconv"
         ) from None
+
+
+@contextmanager
+def naming(path: str | None) -> Iterator[None]:
+    """Have an error of the document say which file it is in; "-" and None have no name."""
+    try:
+        yield
+    except InvalidDocument as error:
+        if path in (None, "-"):
+            raise
+        raise type(error)(f"{path}: {error}") from None

@@ -12,6 +12,7 @@ from volary.api.cli.secret_file import HELP
 from volary.engine.encryption import Encryption
 from volary.engine.errors import InvalidSpec
 from volary.engine.image_info import BackingFile
+from volary.engine.pool_type import PARTITION_FORMATS
 from volary.engine.secret import Secret
 from volary.engine.volume_spec import FORMATS, VolumeSpec
 
@@ -101,6 +102,7 @@ GroupOption = Annotated[
 ]
 
 KNOWN_FORMATS = ", ".join(FORMATS)
+ON_A_DISK = f"In a disk pool, what a partition is for: {', '.join(PARTITION_FORMATS)}."
 
 
 def encryption(*, encrypt: bool, format: str, secret: Secret | None) -> Encryption | None:  # noqa: A002 - libvirt's word

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from volary.api.cli.exit_status import FAILED, OUTPUT_CLOSED
+from volary.api.cli.option_words import in_options
 from volary.api.cli.printable import printable
 from volary.engine.errors import TransferFailed, VolaryError
 
@@ -79,10 +80,11 @@ class Output:
 
     def error(self, error: VolaryError) -> None:
         """Tell what went wrong; of a transfer, how far it came, too."""
-        document = problem_document(type(error).__name__, int(error.code), str(error))
+        message = in_options(str(error))
+        document = problem_document(type(error).__name__, int(error.code), message)
         if isinstance(error, TransferFailed):
             document["done"] = error.done
-        self.aside(str(error), document)
+        self.aside(message, document)
 
     def problem(self, kind: str, code: int, message: str) -> None:
         """Tell what went wrong: in a line, or in the object of `problem_document`."""

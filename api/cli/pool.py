@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from volary.api.cli import pool_define
 from volary.api.cli.command_group import command_group, epilog
 from volary.api.cli.pool_build import Build, NoOverwrite, Overwrite, build_flags
-from volary.api.cli.pool_document import contents, pool_document
-from volary.api.cli.session import Session
+from volary.api.cli.pool_document import contents, definition, pool_document
+from volary.api.cli.session import Session, is_unmounted
 from volary.api.pool import Pool
 from volary.engine.errors import VolaryError
 from volary.engine.flags import ASYNC, PoolBuild, PoolList, PoolXml
@@ -33,9 +33,7 @@ app = command_group(
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The pool's name or UUID.")]
 
-_NO_DAEMON = (
-    "No daemon runs: it is active only while a command uses it, and each command starts it itself."
-)
+_NO_DAEMON = "No daemon runs: it is active only while a command uses it, and started by that."
 
 
 app.command(epilog=epilog(*pool_define.EXAMPLES))(pool_define.define)
@@ -70,7 +68,8 @@ def list_pools(
         wanted |= PoolList.AUTOSTART if autostart else PoolList.NO_AUTOSTART
     with Session(context) as session:
         found = session.connection.pools(wanted)
-        pools = [pool_document(pool, error) for pool, error in session.start_all(found).items()]
+        problems = session.start_all([pool for pool in found if not is_unmounted(pool)])
+        pools = [pool_document(pool, problems.get(pool)) for pool in found]
         if session.output.as_json:
             session.output.document(pools)
             return
@@ -113,7 +112,9 @@ def info(context: typer.Context, name: Name) -> None:
                 ("State", facts["state"]),
                 ("Persistent", _yes(facts["persistent"])),
                 ("Autostart", _yes(facts["autostart"])),
-                ("Target", facts["target"]),
+                ("Target", facts["target"] or "-"),
+                *([("Source", ", ".join(facts["devices"]))] if facts["devices"] else []),
+                *([("Source format", facts["format"])] if facts["format"] else []),
                 ("Volumes", "-" if facts["volumes"] is None else str(facts["volumes"])),
                 ("Capacity", _size(facts["capacity"])),
                 ("Allocation", _size(facts["allocation"])),
@@ -122,6 +123,8 @@ def info(context: typer.Context, name: Name) -> None:
         )
         if facts["problem"] is not None:
             session.output.note(facts["problem"])
+        elif is_unmounted(pool):
+            session.output.note(f"pool {pool.name!r} is not mounted: `start` mounts it")
 
 
 @app.command()
@@ -166,8 +169,10 @@ def start(
             session.ensure_inactive(pool)
             session.build(pool, flags)
         session.ensure_active(pool)
+        stays = f"It stays mounted at {pool.target} until `stop`." if pool.type == "fs" else ""
         session.output.result(
-            f"Pool {pool.name!r} starts: {contents(pool)}. {_NO_DAEMON}", pool_document(pool)
+            f"Pool {pool.name!r} starts: {contents(pool)}. {stays or _NO_DAEMON}",
+            pool_document(pool),
         )
 
 
@@ -175,12 +180,12 @@ def start(
 def stop(context: typer.Context, name: Name) -> None:
     """Stop a pool: what was mounted for it is unmounted.
 
-    No daemon runs yet: between two commands no pool is active, and of a directory there is
-    nothing to stop.
+    No daemon runs yet: between two commands no pool is active, and of a directory or a disk
+    there is nothing to stop.
     """
     with Session(context) as session:
         pool = session.pool(name)
-        if pool.type == "dir":
+        if pool.type != "fs" or is_unmounted(pool):
             session.ensure_inactive(pool)
             session.output.result(
                 f"Pool {pool.name!r} is not active: there is nothing to stop. {_NO_DAEMON}",
@@ -198,7 +203,7 @@ def stop(context: typer.Context, name: Name) -> None:
 
 @app.command()
 def refresh(context: typer.Context, name: Name) -> None:
-    """Look at a pool's directory anew.
+    """Look at what is in a pool anew.
 
     What a crash left half made is removed.
     """
@@ -217,9 +222,11 @@ def refresh(context: typer.Context, name: Name) -> None:
 
 @app.command()
 def delete(context: typer.Context, name: Name) -> None:
-    """Remove a pool's directory, which must be empty.
+    """Remove a pool's directory, which must be empty, or a disk's partition table.
 
-    The pool stays defined; `build` makes the directory anew.
+    With its table, a disk loses its partitions, and what is in them. Of a file system pool, the
+    directory that it is mounted at is removed; the file system stays. The pool stays defined;
+    `build` makes what it needs anew.
     """
     with Session(context) as session:
         pool = session.pool(name)
@@ -229,22 +236,22 @@ def delete(context: typer.Context, name: Name) -> None:
             f"deleting pool {pool.name}",
             cancelled=f"pool {pool.name!r} is not deleted",
         )
-        session.output.result(
-            f"Pool {pool.name!r} deleted: {pool.target} is gone.", pool_document(pool)
-        )
+        gone = pool.target
+        if pool.type == "disk":
+            gone = f"the partition table of {definition(pool).source.devices[0].path}"
+        session.output.result(f"Pool {pool.name!r} deleted: {gone} is gone.", pool_document(pool))
 
 
 @app.command()
 def undefine(context: typer.Context, name: Name) -> None:
-    """Forget a pool; its directory and volumes stay."""
+    """Forget a pool; its directory or disk and its volumes stay, and a mount, too."""
     with Session(context) as session:
         pool = session.pool(name)
         session.ensure_inactive(pool)
         before = pool_document(pool)
         pool.undefine()
-        there = os.path.lexists(pool.target)
-        rest = "stays as it is" if there else "is not there"
-        session.output.result(f"Pool {pool.name!r} undefined; {pool.target} {rest}.", before)
+        rest = _what_stays(before)
+        session.output.result(f"Pool {pool.name!r} undefined{rest}.", before)
 
 
 @app.command()
@@ -299,7 +306,7 @@ def sources(
     with Session(context) as session:
         found = session.wait(
             session.connection.find_sources(type, flags=ASYNC),
-            f"looking for what a {type} pool could be made of",
+            f"looking for what a pool of type {type} could be made of",
             cancelled="nothing was changed",
             keep=False,
         )
@@ -307,7 +314,7 @@ def sources(
             session.output.document([asdict(source) for source in found])
             return
         if not found:
-            session.output.note(f"nothing on this host could be made a {type} pool")
+            session.output.note(f"nothing on this host could be made a pool of type {type}")
             return
         session.output.table(
             ("SOURCE", "FORMAT"),
@@ -328,12 +335,30 @@ def capabilities(context: typer.Context) -> None:
 
 
 def _try_to_start(session: Session, pool: Pool) -> VolaryError | None:
-    """Start the pool so that its space is known; returns what keeps it from starting."""
+    """Start the pool so that its space is known, unless that would mount something; returns
+    what keeps it from starting.
+    """
+    if is_unmounted(pool):
+        return None
     try:
         session.ensure_active(pool)
     except VolaryError as error:
         return error
     return None
+
+
+def _what_stays(pool: dict[str, Any]) -> str:
+    """Return what an undefined pool leaves behind, as the end of a sentence."""
+    if pool["type"] == "disk":
+        return f"; {', '.join(pool['devices'])} stays as it is"
+    target = pool["target"]
+    if not target:
+        return ""
+    if not os.path.lexists(target):
+        return f"; {target} is not there"
+    if pool["type"] == "fs" and os.path.ismount(os.path.realpath(target)):
+        return f"; {target} stays mounted: umount ends that"
+    return f"; {target} stays as it is"
 
 
 def _yes(value: bool) -> str:  # noqa: FBT001 - the value itself is the matter

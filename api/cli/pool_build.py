@@ -12,7 +12,9 @@ from volary.engine.flags import PoolBuild
 Build = Annotated[
     bool,
     typer.Option(
-        "--build", help="Make what it needs first: the directory, the file system, the table."
+        "--build",
+        help="Make what it needs first: the directory, the table of a disk with nothing on it. A "
+        "file system is made by one of the next two.",
     ),
 ]
 Overwrite = Annotated[

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from volary.api.cli.account import group_id, user_id
-from volary.api.cli.document_file import read_document
+from volary.api.cli.document_file import naming, read_document
 from volary.api.cli.pool_build import Build, NoOverwrite, Overwrite, build_flags
 from volary.api.cli.pool_document import pool_document
 from volary.api.cli.session import Session
@@ -20,7 +20,8 @@ from volary.engine.pool_type import POOL_TYPES
 EXAMPLES = (
     "volary pool define images --target /srv/images --build --autostart",
     "volary pool define shared --target /srv/shared --mode 0770 --group kvm --build",
-    "volary pool define fast --type fs --source /dev/sdb1 --target /srv/fast",
+    "volary pool define fast --type fs --source /dev/sdb1 --target /srv/fast --build",
+    "volary pool define xfs --type fs --source /dev/sdb2 --format xfs --target /x --no-overwrite",
     "volary pool define parts --type disk --source /dev/sdc --format gpt --build",
     "volary pool define --xml pool.xml",
 )
@@ -96,7 +97,7 @@ def define(
 ) -> None:
     """Define a pool: from now on it is known, until `undefine`.
 
-    With the name and the UUID of a pool that is defined already, its definition is replaced.
+    With both the name and the UUID of a pool that is defined already, its definition is replaced.
     --mode, --owner and --group are what `build` gives the directory.
     """
     given = (name, type, target, source, format, mount_options, mode, owner, group, uuid)
@@ -126,7 +127,8 @@ def define(
         )
     with Session(context) as session:
         known = {pool.uuid for pool in session.connection.pools()}
-        pool = session.connection.define_pool(what)
+        with naming(xml):
+            pool = session.connection.define_pool(what)
         try:
             if flags is not None:
                 session.build(pool, flags)
@@ -158,6 +160,15 @@ def _spec(
     if type in POOL_TYPES and type not in ("dir", "fs", "disk"):
         raise InvalidSpec(
             f"pool {name!r}: what a pool of type {type!r} is made of is said by a document: --xml"
+        )
+    if type == "dir" and (source is not None or format is not None):
+        raise InvalidSpec(
+            f"pool {name!r}: --source and --format are for fs and disk pools, and this is a "
+            "directory; add --type, or leave them out"
+        )
+    if type in ("fs", "disk") and source is None:
+        raise InvalidSpec(
+            f"pool {name!r} has no source; say with --source which device it is made of"
         )
     if target is None:
         if type != "disk":

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from volary.api.cli.option_words import in_options
 from volary.api.pool import Pool
 from volary.engine.errors import VolaryError
+from volary.engine.flags import PoolXml
+from volary.engine.pool_document import read_pool_document
+from volary.engine.pool_spec import PoolSpec
 from volary.engine.size import format_size
 
 
@@ -13,6 +17,7 @@ def pool_document(pool: Pool, problem: VolaryError | None = None) -> dict[str, A
     """Return a pool for a program: sizes in bytes, None for what only an active pool knows."""
     active = pool.is_active
     space = pool.info()
+    source = definition(pool).source
     return {
         "name": pool.name,
         "uuid": str(pool.uuid),
@@ -21,12 +26,19 @@ def pool_document(pool: Pool, problem: VolaryError | None = None) -> dict[str, A
         "persistent": pool.is_persistent,
         "autostart": pool.autostart,
         "target": pool.target,
+        "devices": [device.path for device in source.devices],
+        "format": source.format,
         "volumes": len(pool.volume_infos()) if active else None,
         "capacity": space.capacity if active else None,
         "allocation": space.allocation if active else None,
         "available": space.available if active else None,
-        "problem": None if problem is None else str(problem),
+        "problem": None if problem is None else in_options(str(problem)),
     }
+
+
+def definition(pool: Pool) -> PoolSpec:
+    """Return what the pool is defined as."""
+    return read_pool_document(pool.xml(PoolXml.INACTIVE))
 
 
 def contents(pool: Pool) -> str:

@@ -37,7 +37,10 @@ def watch(job: Job[Any], what: Words, *, bar: bool) -> None:
     bar: whether one is wanted; it is shown if standard error is a terminal, after a moment.
     """
     if not (bar and sys.stderr.isatty()):
-        wait([job])
+        # Not without a limit: Python sees to a signal between two of its instructions, so that
+        # one which comes just before the main thread goes to sleep would not wake it.
+        while not wait([job], timeout=_REDRAWN).done:
+            pass
         return
     if not wait([job], timeout=_PATIENCE).done:
         _show(job, what)

@@ -37,6 +37,13 @@ def options_of(context: typer.Context) -> Options:
     return options
 
 
+def is_unmounted(pool: Pool) -> bool:
+    """Say whether starting the pool would mount something, which a mere look should not do."""
+    if pool.type != "fs" or pool.is_active:
+        return False
+    return not os.path.ismount(os.path.realpath(pool.target))
+
+
 class Session:
     """An engine for as long as one command runs, as a context.
 
@@ -148,13 +155,9 @@ class Session:
             cancelled=f"pool {pool.name!r} is not built",
         )
 
-    def start_all(self, pools: Sequence[Pool] | None = None) -> dict[Pool, VolaryError | None]:
-        """Start those pools that can be, all if none are given; return what keeps the others
-        from it.
-        """
+    def start_all(self, pools: Sequence[Pool]) -> dict[Pool, VolaryError | None]:
+        """Start those pools that can be; return what keeps the others from it."""
         outcome: dict[Pool, VolaryError | None] = {}
-        if pools is None:
-            pools = self.connection.pools()
         starting = {pool: pool.start(ASYNC) for pool in pools if not pool.is_active}
         for pool in pools:
             outcome[pool] = None
@@ -174,9 +177,13 @@ class Session:
         """Return a volume by its name in a pool, or by its path or key in any pool."""
         if "/" not in identity or pool is not None:  # no name has a "/"
             return self.pool_in_use(pool).volume(identity)
-        self.start_all()
+        pools = self.connection.pools()
         if identity.startswith(("/", "./", "../")):
-            return self.connection.volume(path=os.path.abspath(identity))
+            path = os.path.abspath(identity)
+            there = self.pool_at(os.path.dirname(path))
+            self.start_all([pool for pool in pools if pool == there or not is_unmounted(pool)])
+            return self.connection.volume(path=path)
+        self.start_all(pools)
         return self.connection.volume(key=identity)
 
     def pool_at(self, folder: str) -> Pool | None:

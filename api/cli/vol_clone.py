@@ -9,6 +9,7 @@ import typer
 
 from volary.api.cli.new_volume import (
     KNOWN_FORMATS,
+    ON_A_DISK,
     AllocationOption,
     ClusterSizeOption,
     CompatOption,
@@ -29,6 +30,7 @@ from volary.api.cli.secret_file import HELP, read_secret, require_secret
 from volary.api.cli.session import Session
 from volary.api.cli.volume_document import volume_document
 from volary.api.cli.volume_options import Limit, TrustBacking, rate
+from volary.api.pool import Pool
 from volary.engine.errors import InvalidSpec
 from volary.engine.flags import ASYNC, VolumeCreate
 from volary.engine.size import format_size
@@ -71,7 +73,10 @@ def clone(
     ] = None,
     format: Annotated[  # noqa: A002 - the option's name
         str | None,
-        typer.Option(metavar="FORMAT", help=f"{KNOWN_FORMATS}; the source's if not given."),
+        typer.Option(
+            metavar="FORMAT",
+            help=f"{KNOWN_FORMATS}; the source's if not given. {ON_A_DISK}",
+        ),
     ] = None,
     reflink: Annotated[
         bool,
@@ -119,7 +124,7 @@ def clone(
         where = original.pool if to_pool is None else session.pool_in_use(to_pool)
         seen = original.info()
         require_secret(seen, source_secret, "--source-secret-file")
-        format = format or _same_format(seen)  # noqa: A001
+        format = format or _same_format(seen, where)  # noqa: A001
         spec = volume_spec(
             name,
             capacity=capacity,
@@ -164,8 +169,13 @@ def clone(
         )
 
 
-def _same_format(source: VolumeInfo) -> str:
-    """Return the format of a clone whose user names none."""
+def _same_format(source: VolumeInfo, where: Pool) -> str:
+    """Return the format of a clone whose user names none.
+
+    A partition's says what the partition is for; what is in it is raw anywhere else.
+    """
+    if source.type == "block":
+        return source.format if where.type == "disk" else "raw"
     if source.format not in FORMATS:
         raise InvalidSpec(
             f"volume {source.name!r} is of the format {source.format}, which is read and not "

@@ -10,9 +10,10 @@ from typing import Annotated
 
 import typer
 
-from volary.api.cli.document_file import read_document
+from volary.api.cli.document_file import naming, read_document
 from volary.api.cli.new_volume import (
     KNOWN_FORMATS,
+    ON_A_DISK,
     AllocationOption,
     ClusterSizeOption,
     CompatOption,
@@ -59,7 +60,12 @@ _KEY = re.compile(r"(?P<pool>[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})/(?P<volu
 def create(
     context: typer.Context,
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="What to call it.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="NAME",
+            help="What to call it; in a disk pool the partition's name, such as sdc1.",
+            show_default=False,
+        ),
     ] = None,
     capacity: Annotated[
         str | None,
@@ -85,7 +91,7 @@ def create(
         typer.Option(
             metavar="FORMAT",
             help=f"{KNOWN_FORMATS}; raw if not given, whatever NAME "
-            "ends with; qcow2 with --backing.",
+            f"ends with; qcow2 with --backing. {ON_A_DISK}",
         ),
     ] = None,
     backing: Annotated[
@@ -125,7 +131,7 @@ def create(
         secret = read_secret(secret_file, "--secret-file", new=True)
         # Before there is a session: what writes the document to a pipe may need the engine.
         document = read_document(xml)
-        with Session(context) as session:
+        with Session(context) as session, naming(xml):
             _create(session, pool, document, bytes_a_second, secret)
         return
     if name is None:

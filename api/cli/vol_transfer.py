@@ -79,7 +79,8 @@ def upload(
         session.output.result(
             f"{'Standard input' if file == '-' else file} uploaded to volume {volume.name!r} of "
             f"pool {volume.pool.name!r}: {format_size(job.progress().done)} of data, "
-            f"{duration(time.monotonic() - began)}; the volume is {now.format}, "
+            f"{duration(time.monotonic() - began)}; the volume is "
+            f"{'a partition' if now.type == 'block' else now.format}, "
             f"{format_size(now.capacity)}.",
             volume_document(volume.pool, now),
         )

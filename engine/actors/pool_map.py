@@ -62,7 +62,7 @@ class PoolMap:
         if known is not None and known is not named:
             raise _taken(spec, f"UUID {spec.uuid}", known)
         if named is not None and named is not known:
-            raise _taken(spec, f"name {spec.name!r}", named)
+            raise _taken(spec, f"name {spec.name!r}", named, "or give its UUID, to redefine it, ")
         return known
 
     def claim(self, ref: PoolRef, claim: Claim) -> None:
@@ -107,8 +107,8 @@ class PoolMap:
                 self._by_key[key] = left
 
 
-def _taken(spec: PoolSpec, what: str, other: PoolRef) -> PoolExists:
+def _taken(spec: PoolSpec, what: str, other: PoolRef, way: str = "") -> PoolExists:
     return PoolExists(
         f"pool {spec.name!r} cannot have the {what}: pool {other.name!r} ({other.uuid}) has it; "
-        "choose another, or undefine that pool"
+        f"choose another, {way}or undefine that pool"
     )

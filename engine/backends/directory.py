@@ -36,11 +36,13 @@ class DirectoryBackend(Backend):
         yield Done()
         formatting = PoolBuild.OVERWRITE | PoolBuild.NO_OVERWRITE
         if flags & ~formatting:
-            raise InvalidSpec(f"pool {self.spec.name!r}: a directory is built without {flags!r}")
+            raise InvalidSpec(
+                f"pool {self.spec.name!r}: a directory is built without PoolBuild.{flags.name}"
+            )
         if flags:
             raise NothingToFormat(
-                f"pool {self.spec.name!r}: a directory is built without {flags!r}: nothing "
-                "that is in it is ever written over"
+                f"pool {self.spec.name!r}: a directory is built without "
+                f"PoolBuild.{flags.name}: nothing that is in it is ever written over"
             )
         spec = self.spec
         doing = f"building pool {spec.name!r} at {spec.target}"
@@ -120,7 +122,8 @@ class DirectoryBackend(Backend):
         spec = self.spec
         if flags:
             raise InvalidSpec(
-                f"pool {spec.name!r}: a directory is deleted without {flags!r}: it must be empty"
+                f"pool {spec.name!r}: no directory is deleted with PoolDelete.{flags.name}: "
+                "it must be empty"
             )
         try:
             os.rmdir(spec.target)

@@ -107,7 +107,7 @@ class DiskBackend(Backend):
         if flags & ~_FORMATTING:
             raise InvalidSpec(
                 f"{where}: a disk is built with OVERWRITE, NO_OVERWRITE or neither, not with "
-                f"{flags!r}"
+                f"PoolBuild.{flags.name}"
             )
         format_ = self.spec.source.format
         return "dos" if format_ in (None, "unknown") else self._supported(format_)
@@ -125,8 +125,8 @@ class DiskBackend(Backend):
         yield Done()
         if flags:
             raise InvalidSpec(
-                f"pool {self.spec.name!r}: a disk is deleted without {flags!r}; wipe its volumes "
-                "first to have their content gone"
+                f"pool {self.spec.name!r}: no disk is deleted with PoolDelete.{flags.name}; "
+                "wipe its volumes first to have their content gone"
             )
         disk = self._find()
         with _Claim(disk, self._where) as claim:
@@ -256,14 +256,17 @@ class _Claim:
     def _busy(self) -> SourceUnusable:
         path = self._disk.path
         points = [
-            f"{each.source} at {each.point}" for each in mounts() if _is_on(each.source, path)
+            f"{each.source} is mounted at {each.point}"
+            for each in mounts()
+            if _is_on(each.source, path)
         ]
-        told = (
-            f"mounted is {', '.join(points)}"
-            if points
-            else ("swap, a volume group, a RAID or a program has it, or a partition of it, open")
-        )
-        return SourceUnusable(f"{self._where} is in use: {told}; end that first")
+        if points:
+            told = f"{', '.join(points)}; unmount it first"
+        else:
+            told = (
+                "swap, a volume group, a RAID or a program has it, or a part of it, open; end that"
+            )
+        return SourceUnusable(f"{self._where} is in use: {told}")
 
 
 def _is_on(source: str, disk: str) -> bool:

@@ -109,7 +109,7 @@ class FileSystemBackend(DirectoryBackend):
         if flags & ~_FORMATTING:
             raise InvalidSpec(
                 f"{where}: a file system is built with OVERWRITE, NO_OVERWRITE or neither, "
-                f"not with {flags!r}"
+                f"not with PoolBuild.{flags.name}"
             )
         format_ = self.spec.source.format
         if flags and format_ not in mkfs.FORMATS:

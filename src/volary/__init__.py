@@ -103,6 +103,7 @@ from volary.engine.pool_source import (
     SourceHost,
 )
 from volary.engine.pool_spec import PoolSpec
+from volary.engine.pool_type import POOL_TYPES, PoolType
 from volary.engine.progress import Progress
 from volary.engine.secret import Secret
 from volary.engine.settings import Settings
@@ -115,6 +116,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ASYNC",
+    "POOL_TYPES",
     "AccessDenied",
     "Async",
     "BackendMissing",
@@ -167,6 +169,7 @@ __all__ = [
     "PoolStart",
     "PoolState",
     "PoolTransient",
+    "PoolType",
     "PoolXml",
     "Progress",
     "ReadOnly",

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from tests.engine.pool_specs import pool_specs
 
 from volary.engine.definition_store import DefinitionStore
-from volary.engine.errors import AccessDenied, StateDirectoryBusy, StorageFailed
+from volary.engine.errors import AccessDenied, InvalidSpec, StateDirectoryBusy, StorageFailed
 from volary.engine.names import name_problem
 from volary.engine.pool_spec import PoolSpec
 from volary.engine.progress import Operation
+from volary.engine.xml_document import LARGEST
 
 
 def run(operation: Operation[None]) -> None:
@@ -145,6 +146,11 @@ def test_a_second_owner_hears_who_is_the_first(store: DefinitionStore) -> None:
         DefinitionStore(store.directory)
 
 
+def test_a_program_of_any_name_can_own_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", [os.fsdecode(b"caf\xe9")])
+    DefinitionStore(str(tmp_path / "state")).close()
+
+
 def test_a_closed_store_can_be_opened_again(tmp_path: Path) -> None:
     for _ in range(2):
         DefinitionStore(str(tmp_path / "state")).close()
@@ -154,6 +160,15 @@ def test_a_state_directory_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "state").touch()
     with pytest.raises(StorageFailed, match="opening the state directory"):
         DefinitionStore(str(tmp_path / "state"))
+
+
+def test_a_definition_that_would_not_be_read_again_is_refused(store: DefinitionStore) -> None:
+    # Each of these is written as six characters.
+    spec = PoolSpec("a", target="/a", label="'" * (LARGEST // 6))
+    with pytest.raises(InvalidSpec, match=f"pool 'a': its definition has .* at most {LARGEST}"):
+        run(store.save(spec))
+    assert store.load() == []
+    assert [entry for entry in os.listdir(store.directory) if entry.endswith(".new")] == []
 
 
 def test_a_failing_save_leaves_the_old_definition(

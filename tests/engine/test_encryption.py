@@ -40,7 +40,7 @@ def test_a_secret_can_be_one_that_the_host_keeps() -> None:
     )
 
 
-@pytest.mark.parametrize("reference", [5, b"usage", "a\0b", "a\nb"])
+@pytest.mark.parametrize("reference", [5, b"usage", "a\0b", "a\nb", "\ud800"])
 def test_what_refers_to_no_secret_is_refused(reference: Any) -> None:
     with pytest.raises(InvalidSpec, match=r"^encryption: reference"):
         Encryption(reference=reference)

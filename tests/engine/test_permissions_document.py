@@ -9,13 +9,13 @@ from volary.engine.permissions_document import Permissions, read_permissions, wr
 
 def read(inside: str) -> Permissions:
     root = etree.fromstring(f"<target>\n<permissions>{inside}</permissions></target>")
-    return read_permissions(root, "permissions")
+    return read_permissions(root.find("permissions"))
 
 
 def test_permissions_come_back() -> None:
     permissions = Permissions(0o640, 107, 2**32 - 2, "system_u:object_r:<virt>")
     root = etree.fromstring(f"<target>{write_permissions(permissions, '  ')}</target>")
-    assert read_permissions(root, "permissions") == permissions
+    assert read_permissions(root.find("permissions")) == permissions
 
 
 def test_permissions_that_say_nothing_are_not_written() -> None:

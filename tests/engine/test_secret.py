@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+import pickle
 from typing import Any
 
 import pytest
@@ -25,6 +27,13 @@ def test_two_of_the_same_bytes_are_equal() -> None:
     assert hash(Secret("a")) == hash(Secret(b"a"))
     assert Secret("a") != Secret("b")
     assert Secret("a") != b"a"
+
+
+def test_it_is_copied_and_never_pickled() -> None:
+    secret = Secret("key")
+    assert copy.deepcopy([copy.copy(secret)]) == [secret]
+    with pytest.raises(TypeError, match="in clear"):
+        pickle.dumps(secret)
 
 
 def test_there_may_be_none() -> None:

@@ -273,7 +273,7 @@ def test_what_means_the_same_is_equal() -> None:
     )
 
 
-@pytest.mark.parametrize("label", ["", 5, "a\nb", "\x01"])
+@pytest.mark.parametrize("label", ["", 5, "a\nb", "\x01", "\ud800"])
 def test_what_is_no_label_is_refused(label: Any) -> None:
     with pytest.raises(InvalidSpec, match="volume 'a': label"):
         VolumeSpec("a", capacity=1, label=label)

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from tests.engine.hostile_xml import READ, REFUSED
@@ -37,7 +41,7 @@ def test_the_largest_document_is_read() -> None:
     begin, end = "<pool>", "</pool>"
     document = begin + "x" * (LARGEST - len(begin + end)) + end
     assert len(string_value(parse(document, "pool"))) == LARGEST - len(begin + end)
-    with pytest.raises(MalformedDocument, match=f"{LARGEST + 1} bytes; at most {LARGEST}"):
+    with pytest.raises(MalformedDocument, match=f"more than {LARGEST} bytes"):
         parse(document + "\n", "pool")
 
 
@@ -51,13 +55,14 @@ def test_text_is_what_xpath_says() -> None:
 
 
 def test_attributes_are_found_as_libvirt_finds_them() -> None:
-    root = parse("<a xmlns:x='u'><b/><b c=''/><b c='1' x:d='2'/></a>", "a")
+    root = parse("<a xmlns:x='u'><b/><b c=''/><b c='1' x:d='2'/><b x:c='3' c='4'/></a>", "a")
     empty, last = root[1], root[2]
     assert first_attribute(root, "b", "c") is None
     assert first_attribute(root, "b", "d") is None
     assert attribute(empty, "c") == ""
     assert attribute(empty, "d") is None
     assert attribute(last, "d") == "2"
+    assert attribute(root[3], "c") == "3"
 
 
 def test_yes_or_no_is_nothing_else() -> None:
@@ -113,3 +118,47 @@ def test_threads_read_at_the_same_time() -> None:
     with ThreadPoolExecutor(8) as threads:
         roots = list(threads.map(lambda document: parse(document, "a"), documents))
     assert [text(root, "b") for root in roots] == [str(number) for number in range(200)]
+
+
+LONG = "y" * 200
+
+
+def _resident() -> int:
+    """Return the bytes of memory that this process has."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+@pytest.mark.parametrize(
+    "of",
+    [
+        lambda number: "".join(f"<a{number}x{i}{LONG}/>" for i in range(99)),
+        lambda number: "<a" + "".join(f" a{number}x{i}{LONG}=''" for i in range(99)) + "/>",
+        lambda number: "".join(f"<b c='>' xmlns='u:{number}x{i}{LONG}'/>" for i in range(99)),
+        lambda number: "".join(f"<?a{number}x{i}{LONG} ?>" for i in range(99)),
+        lambda number: f"<a{number}{LONG * 100}",
+    ],
+    ids=["elements", "attributes", "namespaces", "instructions", "unfinished"],
+)
+def test_documents_with_ever_new_names_take_no_memory(of: Callable[[int], str]) -> None:
+    def read(numbers: range) -> None:
+        for number in numbers:
+            try:
+                parse(f"<pool>{of(number)}</pool>", "pool")
+            except MalformedDocument:
+                assert "<pool><a" in f"<pool>{of(number)}", "only the unfinished one is none"
+
+    read(range(200))  # until there is room for no more
+    before = _resident()
+    read(range(200, 600))
+    assert _resident() - before < 2 << 20
+
+
+def test_a_document_is_read_while_the_interpreter_ends() -> None:
+    program = (
+        "import atexit, volary.engine.xml_document as x\n"
+        "atexit.register(lambda: print(len(x.parse('<a>' + '<b/>' * 20000 + '</a>', 'a'))))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+    assert (done.stdout, done.stderr) == ("20000\n", "")

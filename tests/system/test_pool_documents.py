@@ -26,6 +26,7 @@ EMPTY = "it is empty, and names nothing"
 CONTROL = "control characters do not survive being written and read, or confuse whoever lists them"
 DOCTYPE = "no entity is expanded, and no DTD is read"
 GROUP = "the target would lie outside the directory of the volume groups"
+NAMESPACES = "lxml refuses what breaks the rules of XML's namespaces"
 PORT = "there is no such port"
 DIFFERENCES = {
     "declared-nonsense": "the declared encoding is not looked at: a document is UTF-8",
@@ -38,14 +39,16 @@ DIFFERENCES = {
     "iscsi-secret-usage-empty": EMPTY,
     "logical-name-leads-out": GROUP,
     "name-dot-dot": "a name is one path component, since files are named after it",
+    "name-of-two-prefixes": NAMESPACES,
     "name-of-our-own-files": "such names are those of Volary's own files",
     "name-with-tab": CONTROL,
+    "namespace-is-no-uri": NAMESPACES,
     "netfs-empty-host": EMPTY,
     "netfs-port-negative": PORT,
     "netfs-port-too-large": PORT,
     "permissions-label-two-lines": CONTROL,
     "permissions-owner-huge": "libvirt writes it as a negative number, which it does not read",
-    "prefix-not-declared": "lxml refuses a prefix that is not declared",
+    "prefix-not-declared": NAMESPACES,
     "scsi-host-empty-name": EMPTY,
     "scsi-host-name-special": "libvirt does not escape it, and what it writes is no XML",
     "target-indented": CONTROL,

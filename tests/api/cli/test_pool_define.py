@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -128,3 +129,65 @@ def test_a_volumes_document_goes_with_no_option_about_it(run: Run, home: Path) -
     refused = run("vol", "create", "--xml", "a.xml", "--prealloc", "full")
     assert refused.status == 2
     assert "prealloc" in refused.err
+
+
+def test_a_document_in_a_file_is_refused_with_the_files_name(run: Run, home: Path) -> None:
+    path = home / "pool.xml"
+    path.write_text("<pool type='dir'>\n  <name>a/b</name>\n</pool>")
+    assert run("pool", "define", "--xml", str(path)).err.startswith(f"volary: {path}: line 2")
+    assert f"volary: {path}: line 1" in run("vol", "create", "--xml", str(path)).err
+
+
+@pytest.mark.parametrize("option", ["--source=/dev/sdb1", "--format=ext4"])
+def test_a_directory_has_neither_source_nor_format(run: Run, home: Path, option: str) -> None:
+    refused = run("pool", "define", "a", "--target", str(home), option)
+    assert (refused.status, "add --type" in refused.err) == (2, True)
+
+
+@pytest.mark.parametrize("type_", ["fs", "disk"])
+def test_a_pool_that_needs_a_device_says_which_option_names_it(
+    run: Run, home: Path, type_: str
+) -> None:
+    refused = run("pool", "define", "a", "--type", type_, "--target", str(home))
+    assert (refused.status, "--source" in refused.err) == (2, True)
+
+
+def test_errors_name_options_rather_than_flags(run: Run, home: Path, image: Path) -> None:
+    pool = ("--type", "fs", "--source", str(image), "--format", "ext4", "--target", f"{home}/m")
+    run("pool", "define", "f", *pool, "--build")
+    run("pool", "define", "d", "--target", f"{home}/d")
+    unformatted = run("pool", "start", "f").err
+    assert unformatted.endswith("; build the pool with --no-overwrite\n")
+    assert run("pool", "build", "f", "--no-overwrite").status == 0
+    assert "with --overwrite to lose it" in run("pool", "build", "f", "--no-overwrite").err
+    assert "built without --overwrite:" in run("pool", "build", "d", "--overwrite").err
+    assert "PoolBuild" not in run("--json", "pool", "build", "f", "--no-overwrite").err
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
+def test_a_look_at_pools_mounts_nothing(run: Run, home: Path, image: Path) -> None:
+    place = home / "mount"
+    pool = ("--type", "fs", "--source", str(image), "--format", "ext4", "--target", str(place))
+    run("pool", "define", "f", *pool, "--no-overwrite")
+    assert run("--json", "pool", "list").document[0]["state"] == "inactive"
+    assert "`start` mounts it" in run("pool", "info", "f").err
+    run("pool", "dumpxml", "f")
+    run("vol", "info", f"{home}/other/a.raw")
+    assert "there is nothing to stop" in run("pool", "stop", "f").out
+    assert not os.path.ismount(place)
+    assert run("pool", "start", "f").status == 0
+    try:
+        assert run("--json", "pool", "list").document[0]["state"] == "running"
+        told = run("--json", "pool", "info", "f").document
+        assert (told["devices"], told["format"]) == ([str(image)], "ext4")
+        assert run("pool", "undefine", "f").out.endswith(
+            f"{place} stays mounted: umount ends that.\n"
+        )
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+def test_a_disk_that_is_undefined_is_named_rather_than_dev(run: Run, home: Path) -> None:
+    run("pool", "define", "d", "--type", "disk", "--source", "/dev/no-such-disk")
+    undefined = run("pool", "undefine", "d")
+    assert undefined.out == "Pool 'd' undefined; /dev/no-such-disk stays as it is.\n"
