@@ -108,8 +108,8 @@ def parse(document: str | bytes, root_name: str) -> etree._Element:
         raise _too_large()
     if data and b"<" not in data:
         raise MalformedDocument(
-            f"a str is taken for libvirt's document, <{root_name}>, and {shown(document)} is "
-            "none; give that, or a specification"
+            f"line 1: expected libvirt's document, <{root_name}>, and found {shown(document)}; "
+            "give that, or a specification"
         )
     if b"\0" in data:
         raise MalformedDocument("the document has a NUL character; write it as UTF-8")

@@ -656,7 +656,7 @@ EXAMPLES = os.environ.get("VOLARY_RANDOM_EXAMPLES")
 
 TestVolumeOperations = VolumeOperations.TestCase
 TestVolumeOperations.settings = settings(
-    max_examples=int(EXAMPLES or 60),
+    max_examples=int(EXAMPLES or 30),
     stateful_step_count=50,
     deadline=None,
     derandomize=EXAMPLES is None,
