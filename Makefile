@@ -16,7 +16,7 @@ demo: $(READY)  ## allocate volumes in a terminal: under a minute, under 10 GiB,
 	@$(BIN)/python examples/demo.py
 
 test: $(READY)  ## run the tests
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+	$(BIN)/pytest
 
 check: $(READY)  ## types, style and the import rules
 	$(BIN)/mypy

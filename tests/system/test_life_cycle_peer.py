@@ -569,7 +569,7 @@ EXAMPLES = os.environ.get("VOLARY_RANDOM_EXAMPLES")
 
 TestLifeCycle = LifeCycle.TestCase
 TestLifeCycle.settings = settings(
-    max_examples=int(EXAMPLES or 40),
+    max_examples=int(EXAMPLES or 30),
     stateful_step_count=40,
     deadline=None,
     derandomize=EXAMPLES is None,
