@@ -38,6 +38,11 @@ _NO_OPTIONS = (None,) * 7
 _SMALLEST_EXTENDED = 16384  # bytes of a cluster whose subclusters are sectors, 512 bytes
 
 
+# Asked for once: a specification is often checked.
+_COMPATS = get_args(Compat)
+_PREALLOCATIONS = get_args(Preallocation)
+
+
 @dataclass(frozen=True, slots=True, init=False)
 class VolumeSpec:
     """What a volume is to be.
@@ -210,8 +215,8 @@ def _allocation(
     where: str, capacity: int | None, allocation: Size | None, preallocation: Preallocation | None
 ) -> tuple[Preallocation, int]:
     """Return how to preallocate and how many bytes: 0 for all of a capacity not known yet."""
-    if preallocation is not None and preallocation not in get_args(Preallocation):
-        known = ", ".join(get_args(Preallocation))
+    if preallocation is not None and preallocation not in _PREALLOCATIONS:
+        known = ", ".join(_PREALLOCATIONS)
         raise InvalidSpec(f"{where}: unknown preallocation {shown(preallocation)}; known: {known}")
     if allocation is None:
         whole = preallocation in ("falloc", "full")
@@ -294,8 +299,8 @@ def _option_problem(spec: VolumeSpec) -> str | None:
         value = getattr(spec, option)
         if value is not None and not isinstance(value, bool):
             return f"{option} {value!r} is neither True nor False"
-    if spec.compat is not None and spec.compat not in get_args(Compat):
-        return f"unknown compat {shown(spec.compat)}; known: {', '.join(get_args(Compat))}"
+    if spec.compat is not None and spec.compat not in _COMPATS:
+        return f"unknown compat {shown(spec.compat)}; known: {', '.join(_COMPATS)}"
     for option in ("compat", "lazy_refcounts", "extended_l2"):
         if spec.format != "qcow2" and getattr(spec, option) is not None:
             return f"{option} is an option of qcow2, and the format is {spec.format}"

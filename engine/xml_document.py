@@ -218,6 +218,8 @@ def to_integer(value: str, base: int = 10) -> int | None:
     """Return the integer that strtol(3) reads in the whole of `value`, or None; `base` is 0, 8, 10
     or 16. It has no bounds: check them.
     """
+    if base == 10 and value.isdecimal() and value.isascii() and len(value) < _LONGEST_INTEGER:  # noqa: PLR2004 - the usual one
+        return int(value)
     if len(value) > _LONGEST_INTEGER or not _INTEGERS[base].fullmatch(value):
         return None
     if base == 0:  # int(value, 0) wants "0o10" for C's "010"
