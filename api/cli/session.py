@@ -183,14 +183,15 @@ class Session:
             there = self.pool_at(os.path.dirname(path))
             self.start_all([pool for pool in pools if pool == there or not is_unmounted(pool)])
             return self.connection.volume(path=path)
-        self.start_all(pools)
+        # A key begins with the UUID of its pool.
+        self.start_all([pool for pool in pools if identity.startswith(f"{pool.uuid}/")])
         return self.connection.volume(key=identity)
 
     def pool_at(self, folder: str) -> Pool | None:
         """Return the pool whose directory that is, active or not, or None."""
         place = os.path.realpath(folder)
         for pool in self.connection.pools():
-            if os.path.realpath(pool.target) == place:
+            if pool.target and os.path.realpath(pool.target) == place:
                 return pool
         return None
 

@@ -191,3 +191,24 @@ def test_a_disk_that_is_undefined_is_named_rather_than_dev(run: Run, home: Path)
     run("pool", "define", "d", "--type", "disk", "--source", "/dev/no-such-disk")
     undefined = run("pool", "undefine", "d")
     assert undefined.out == "Pool 'd' undefined; /dev/no-such-disk stays as it is.\n"
+
+
+def test_a_pool_without_a_target_is_not_at_the_current_directory(
+    run: Run, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "pool.xml").write_text(
+        "<pool type='rbd'><name>r</name><source><name>r</name><host name='h'/></source></pool>"
+    )
+    run("pool", "define", "--xml", str(home / "pool.xml"))
+    run("pool", "define", "here", "--target", str(home / "x"), "--build")
+    run("vol", "create", "a.raw", "1M", "--pool", "here")
+    monkeypatch.chdir(home / "x")
+    assert run("--json", "vol", "info", "./a.raw").document["name"] == "a.raw"
+
+
+def test_a_volume_is_found_by_its_key(run: Run, home: Path) -> None:
+    run("pool", "define", "here", "--target", str(home / "x"), "--build")
+    run("vol", "create", "a.raw", "1M", "--pool", "here")
+    key = run("vol", "key", "a.raw", "--pool", "here").out.strip()
+    assert run("--json", "vol", "info", key).document["name"] == "a.raw"
+    assert "no volume has the key" in run("vol", "info", key.replace("a.raw", "b.raw")).err
