@@ -9,14 +9,12 @@ from uuid import UUID
 import pykka
 
 from volary.engine.actors import messages as m
+from volary.engine.actors.actor import ask
 from volary.engine.actors.life import Life
 from volary.engine.errors import ConnectionClosed, PoolCrashed, PoolNotFound, VolaryError
 from volary.engine.pool_spec import PoolSpec
 
 R = TypeVar("R")
-
-_LATE = 5.0
-"""Seconds to wait for the answer of an actor that stopped while it was being asked."""
 
 
 class PoolRef:
@@ -35,12 +33,8 @@ class PoolRef:
     def ask(self, request: m.Request[R]) -> R:
         """Return the pool's answer, or raise the error that it answers with."""
         try:
-            actor = self._require_actor()
-            reply: pykka.Future[Any] = actor.ask(request, block=False)
-            # An actor that is still alive now will either read the question or refuse it. Of one
-            # that stopped meanwhile, Pykka may have looked through the mailbox before it came.
-            answer: R = reply.get(timeout=None if actor.is_alive() else _LATE)
-        except (pykka.ActorDeadError, pykka.Timeout):
+            answer: R = ask(self._require_actor(), request)
+        except pykka.ActorDeadError:
             raise self._unreachable() from None
         return answer
 

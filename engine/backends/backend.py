@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import ClassVar
 from uuid import UUID
 
 from volary.engine.backends.open_volume import OpenVolume
-from volary.engine.errors import NoDiscovery
+from volary.engine.errors import InvalidSpec, NoDiscovery, from_os_error
 from volary.engine.flags import PoolBuild, PoolDelete
 from volary.engine.formats import raw_transfer
 from volary.engine.formats.raw_transfer import Sink, Source
@@ -59,6 +60,20 @@ class Backend(ABC):
             stays: `SourceNotEmpty` says what that is. With `PoolBuild.OVERWRITE` it is lost.
             Raises `InvalidSpec` for a flag that means nothing here, as libvirt has it.
         """
+
+    def _check_formatting(self, flags: PoolBuild, what: str) -> None:
+        """Raise `InvalidSpec` for flags that `what`, which is formatted, is not built with."""
+        where, formatting = (
+            f"pool {self.spec.name!r}",
+            PoolBuild.OVERWRITE | PoolBuild.NO_OVERWRITE,
+        )
+        if formatting in flags:
+            raise InvalidSpec(f"{where}: OVERWRITE and NO_OVERWRITE exclude each other; give one")
+        if flags & ~formatting:
+            raise InvalidSpec(
+                f"{where}: {what} is built with OVERWRITE, NO_OVERWRITE or neither, not with "
+                f"PoolBuild.{flags.name}"
+            )
 
     @abstractmethod
     def start(self) -> Operation[ActivePool]:
@@ -264,3 +279,17 @@ class ActivePool(ABC):
             sparse=sparse,
             doing=f"downloading {volume.path}",
         )
+
+    # For those below, to tell what went wrong.
+
+    @contextmanager
+    def _doing(self, what: str) -> Iterator[None]:
+        """Have what the system refuses told as an error of ours."""
+        try:
+            yield
+        except OSError as error:
+            raise from_os_error(error, what) from error
+
+    def _volume(self, name: str) -> str:
+        """Return what messages call a volume."""
+        return f"volume {name!r} of pool {self.spec.name!r}"

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
 from collections.abc import Iterator
 from contextlib import suppress
 from time import monotonic, sleep
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from volary.engine.backends.backend import ActivePool, Backend
 from volary.engine.backends.disk_table import DiskTable
@@ -28,8 +27,7 @@ from volary.engine.errors import (
     from_os_error,
 )
 from volary.engine.flags import PoolBuild, PoolDelete
-from volary.engine.formats import process, sfdisk, signature
-from volary.engine.formats.process import Limits, Tool
+from volary.engine.formats import lsblk, sfdisk, signature
 from volary.engine.mounts import mounts
 from volary.engine.pool_source import PoolSource, SourceDevice
 from volary.engine.progress import Done, Operation
@@ -37,17 +35,11 @@ from volary.engine.progress import Done, Operation
 _TABLE = 1 << 20
 """Bytes at either end of a disk that hold tables, and what libblkid knows its content by."""
 
-_FORMATTING: Final = PoolBuild.OVERWRITE | PoolBuild.NO_OVERWRITE
-
 _PATIENCE = 1.0
 _PAUSE = 0.01
 """Seconds to wait for the disk's lock, and between two tries: udev looks at a disk that somebody
 has written to.
 """
-
-_LSBLK: Final = Tool("lsblk", "util-linux")
-_LSBLK_LIMITS = Limits(cpu=30, memory=256 << 20)
-_LSBLK_OUTPUT = 16 << 20  # bytes: 150 of each disk, and there may be thousands
 
 
 class DiskBackend(Backend):
@@ -64,12 +56,9 @@ class DiskBackend(Backend):
 
         libvirt does not tell these.
         """
-        arguments = ["--json", "--bytes", "--nodeps", "--output", "PATH,TYPE,SIZE,RO"]
-        output = yield from process.run(
-            _LSBLK, arguments, limits=_LSBLK_LIMITS, keep=_LSBLK_OUTPUT
-        )
+        devices = yield from lsblk.read("PATH,TYPE,SIZE,RO", "--bytes", "--nodeps")
         sources = []
-        for path in _unused(json.loads(output)["blockdevices"]):
+        for path in _unused(devices):
             found: tuple[signature.Signature, ...] = ()
             with suppress(ToolFailed):  # a drive without a disk in it
                 found = yield from signature.read(path)
@@ -101,14 +90,7 @@ class DiskBackend(Backend):
         yield from settle()
 
     def _label_to_make(self, flags: PoolBuild) -> str:
-        where = f"pool {self.spec.name!r}"
-        if _FORMATTING in flags:
-            raise InvalidSpec(f"{where}: OVERWRITE and NO_OVERWRITE exclude each other; give one")
-        if flags & ~_FORMATTING:
-            raise InvalidSpec(
-                f"{where}: a disk is built with OVERWRITE, NO_OVERWRITE or neither, not with "
-                f"PoolBuild.{flags.name}"
-            )
+        self._check_formatting(flags, "a disk")
         format_ = self.spec.source.format
         return "dos" if format_ in (None, "unknown") else self._supported(format_)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -26,8 +25,7 @@ from volary.engine.errors import (
 )
 from volary.engine.file_system import name_sync
 from volary.engine.flags import PoolBuild, PoolDelete
-from volary.engine.formats import mkfs, mounting, process, signature
-from volary.engine.formats.process import Limits, Tool
+from volary.engine.formats import lsblk, mkfs, mounting, signature
 from volary.engine.log import log
 from volary.engine.mounts import Mount, mount_of
 from volary.engine.names import character_problem
@@ -37,12 +35,6 @@ from volary.engine.progress import Done, Operation
 
 _OPTIONS: Final = ("nodev", "nosuid", "noexec")
 """What libvirt mounts with: nothing in a pool is for this host to run or to open as a device."""
-
-_FORMATTING = PoolBuild.OVERWRITE | PoolBuild.NO_OVERWRITE
-
-_LSBLK: Final = Tool("lsblk", "util-linux")
-_LSBLK_LIMITS = Limits(cpu=30, memory=256 << 20)
-_LSBLK_OUTPUT = 16 << 20  # bytes: 150 of each device, and there may be thousands
 
 
 class FileSystemBackend(DirectoryBackend):
@@ -60,14 +52,9 @@ class FileSystemBackend(DirectoryBackend):
         libvirt does not tell these.
         """
         # MOUNTPOINTS also tells of swap. One with children is theirs: partitions, RAID and so on.
-        output = yield from process.run(
-            _LSBLK,
-            ["--json", "--output", "PATH,MOUNTPOINTS"],
-            limits=_LSBLK_LIMITS,
-            keep=_LSBLK_OUTPUT,
-        )
+        devices = yield from lsblk.read("PATH,MOUNTPOINTS")
         sources: dict[str, PoolSource] = {}
-        for path in _unused(json.loads(output)["blockdevices"]):
+        for path in _unused(devices):
             found: tuple[signature.Signature, ...] = ()
             with suppress(ToolFailed):  # a drive without a disk in it
                 found = yield from signature.read(path)
@@ -103,19 +90,12 @@ class FileSystemBackend(DirectoryBackend):
         yield from self._format(source)
 
     def _check_flags(self, flags: PoolBuild) -> None:
-        where = f"pool {self.spec.name!r}"
-        if _FORMATTING in flags:
-            raise InvalidSpec(f"{where}: OVERWRITE and NO_OVERWRITE exclude each other; give one")
-        if flags & ~_FORMATTING:
-            raise InvalidSpec(
-                f"{where}: a file system is built with OVERWRITE, NO_OVERWRITE or neither, "
-                f"not with PoolBuild.{flags.name}"
-            )
+        self._check_formatting(flags, "a file system")
         format_ = self.spec.source.format
         if flags and format_ not in mkfs.FORMATS:
             raise Unsupported(
-                f"{where}: no file system of format {format_!r} can be made; define the pool with "
-                f"one of {', '.join(mkfs.FORMATS)}"
+                f"pool {self.spec.name!r}: no file system of format {format_!r} can be "
+                f"made; define the pool with one of {', '.join(mkfs.FORMATS)}"
             )
 
     def _format(self, source: FileSystemSource) -> Operation[None]:

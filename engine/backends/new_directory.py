@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from types import TracebackType
 from typing import Self
 
-from volary.engine.backends.new_file import has_name, hidden_name
+from volary.engine.backends.new_file import hidden_name, keep_from_scans
 from volary.engine.linux import rename_no_replace
 
 
@@ -36,17 +35,8 @@ class NewDirectory:
                 )
             except FileNotFoundError:
                 continue
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX)
-                orphaned = not has_name(self._dir_fd, name, fd)
-            except OSError:
-                os.rmdir(name, dir_fd=self._dir_fd)
-                os.close(fd)
-                raise
-            if orphaned:
-                os.close(fd)
-                continue
-            self._hidden, self.fd = name, fd
+            if keep_from_scans(self._dir_fd, name, fd, remove=os.rmdir):
+                self._hidden, self.fd = name, fd
         return self
 
     def publish(self, name: str) -> None:

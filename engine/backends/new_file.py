@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import stat
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -56,17 +57,8 @@ class NewFile:
                 self._mode,
                 dir_fd=self._dir_fd,
             )
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX)
-                orphaned = not has_name(self._dir_fd, name, fd)
-            except OSError:
-                os.unlink(name, dir_fd=self._dir_fd)
-                os.close(fd)
-                raise
-            if orphaned:
-                os.close(fd)
-                continue
-            self._hidden, self.fd = name, fd
+            if keep_from_scans(self._dir_fd, name, fd, remove=os.unlink):
+                self._hidden, self.fd = name, fd
 
     def publish(self, name: str) -> None:
         """Give the file its name; raises FileExistsError when there is one of that name."""
@@ -111,6 +103,24 @@ class NewFile:
         finally:
             if self.fd >= 0:
                 os.close(self.fd)
+
+
+def keep_from_scans(dir_fd: int, name: str, fd: int, *, remove: Callable[..., None]) -> bool:
+    """Lock what was just made with a hidden name, and is open; return False, and close it, when a
+    scan has taken it for an orphan before.
+
+    remove: what takes it away again (unlink or rmdir) where it cannot be locked.
+    """
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        if has_name(dir_fd, name, fd):
+            return True
+    except OSError:
+        remove(name, dir_fd=dir_fd)
+        os.close(fd)
+        raise
+    os.close(fd)
+    return False
 
 
 def has_name(dir_fd: int, name: str, fd: int) -> bool:

@@ -468,17 +468,6 @@ class OpenDirectory(ActivePool):
                 "is the source of, or detach it, first"
             )
 
-    @contextmanager
-    def _doing(self, what: str) -> Iterator[None]:
-        """Have what the system refuses told as an error of ours."""
-        try:
-            yield
-        except OSError as error:
-            raise from_os_error(error, what) from error
-
-    def _volume(self, name: str) -> str:
-        return f"volume {name!r} of pool {self.spec.name!r}"
-
     def _is_directory(self, name: str) -> Unsupported:
         return Unsupported(
             f"{self._volume(name)} is a directory, which can be listed and deleted only"

@@ -24,7 +24,6 @@ from volary.engine.errors import (
     VolaryError,
     VolumeExists,
     VolumeNotFound,
-    from_os_error,
 )
 from volary.engine.formats import qemu_convert, raw_transfer, raw_wipe
 from volary.engine.formats.open_image import OpenImage
@@ -147,7 +146,7 @@ class OpenDisk(ActivePool):
         info = self._info(partition, known)
         if format is None or format == info.format:
             return info
-        with self._doing(f"looking at {self._told(name)}"):
+        with self._doing(f"looking at {self._volume(name)}"):
             fd = self._table.open(partition, os.O_RDONLY)
             try:
                 return _read_as(fd, info, format)
@@ -162,10 +161,10 @@ class OpenDisk(ActivePool):
         format: str | None = None,  # noqa: A002 - libvirt's word
     ) -> OpenVolume:
         """Open the partition for reading: as raw bytes, unless somebody says what they are."""
-        with self._doing(f"opening {self._told(name)}"):
+        with self._doing(f"opening {self._volume(name)}"):
             fd = self._table.open(self._find(name), os.O_RDONLY)
             try:
-                return OpenVolume(fd, self._told(name), _read_as(fd, known, format or "raw"))
+                return OpenVolume(fd, self._volume(name), _read_as(fd, known, format or "raw"))
             except BaseException:
                 os.close(fd)
                 raise
@@ -174,7 +173,7 @@ class OpenDisk(ActivePool):
         """Return what is known of the volume's node, and where on the disk it is."""
         partition = self._find(info.name)
         inode = None
-        with self._doing(f"looking at {self._told(info.name)}"), suppress(FileNotFoundError):
+        with self._doing(f"looking at {self._volume(info.name)}"), suppress(FileNotFoundError):
             inode = inode_of(self._table.path(partition.number))
         extent = VolumeExtent(self._table.disk.path, partition.start, partition.end)
         path = self.path(info.name)
@@ -239,7 +238,7 @@ class OpenDisk(ActivePool):
         the whole is to be preallocated.
         """
         fill = _write_zeros if spec.preallocation == "full" else None
-        return self._make(spec, f"creating {self._told(spec.name)}", fill)
+        return self._make(spec, f"creating {self._volume(spec.name)}", fill)
 
     def clone_volume(
         self,
@@ -253,7 +252,7 @@ class OpenDisk(ActivePool):
         original = source[0]
         if reflink:
             raise Unsupported(
-                f"{self._told(spec.name)} is to be a partition, which shares no blocks; leave "
+                f"{self._volume(spec.name)} is to be a partition, which shares no blocks; leave "
                 "the flag REFLINK out"
             )
         if capacity_of(spec) < original.info.capacity:
@@ -265,7 +264,7 @@ class OpenDisk(ActivePool):
         def fill(fd: int, size: int) -> Operation[None]:
             return _copy(source, secret, fd, size)
 
-        doing = f"cloning {original.path} to {self._told(spec.name)}"
+        doing = f"cloning {original.path} to {self._volume(spec.name)}"
         return (yield from self._make(spec, doing, fill))
 
     def _make(
@@ -324,7 +323,7 @@ class OpenDisk(ActivePool):
 
     def _checked_format(self, spec: VolumeSpec) -> str:
         """Return what the partition is to be for; raises what keeps it from being made."""
-        where, table = self._told(spec.name), self._table.current
+        where, table = self._volume(spec.name), self._table.current
         format_ = "none" if spec.format == "raw" else spec.format
         formats = TYPES[table.label]
         if format_ not in formats:
@@ -342,7 +341,7 @@ class OpenDisk(ActivePool):
 
     def _planned(self, table: PartitionTable, spec: VolumeSpec, format_: str) -> Partition:
         """Return the partition that is to be made, or raise what keeps it from being made."""
-        where, number = self._told(spec.name), self._table.number(spec.name) or 0
+        where, number = self._volume(spec.name), self._table.number(spec.name) or 0
         if not self._is_possible(table, number):
             raise self._misnamed(spec.name, table)
         if table.find(number) is not None:
@@ -389,7 +388,7 @@ class OpenDisk(ActivePool):
                 "it can have; delete one first"
             )
         return InvalidSpec(
-            f"{self._told(name)} is to be a partition, which the kernel names: the next one of "
+            f"{self._volume(name)} is to be a partition, which the kernel names: the next one of "
             f"{self._table.disk.path} is called {self._table.name(free)!r}; name the volume so"
         )
 
@@ -403,7 +402,7 @@ class OpenDisk(ActivePool):
         except VolumeNotFound:
             return
         self._table.require_removable(partition)
-        with self._doing(f"deleting {self._told(name)}"):
+        with self._doing(f"deleting {self._volume(name)}"):
             if zeroed and partition != self._table.current.extended:
                 fd = self._table.open(partition, os.O_RDWR | os.O_EXCL)
                 try:
@@ -428,7 +427,7 @@ class OpenDisk(ActivePool):
         """
         partition = self._find(name)
         self._require_content(partition)
-        with self._doing(f"resizing {self._told(name)}"):
+        with self._doing(f"resizing {self._volume(name)}"):
             yield from self._table.resize(partition.number, capacity)
         return self._info(self._find(name), now)
 
@@ -443,7 +442,7 @@ class OpenDisk(ActivePool):
         self, name: str, now: VolumeInfo, source: Source, *, offset: int, length: int | None
     ) -> Operation[VolumeInfo]:
         """Write what comes into the partition."""
-        doing = f"uploading to {self._told(name)}"
+        doing = f"uploading to {self._volume(name)}"
         with self._changing(name, "uploading to") as fd:
             size = self._find(name).size
             yield from raw_transfer.upload(
@@ -457,7 +456,7 @@ class OpenDisk(ActivePool):
         """Open a partition for writing, as a context, which excludes that it is mounted."""
         partition = self._find(name)
         self._require_content(partition)
-        with self._doing(f"{verb} {self._told(name)}"):
+        with self._doing(f"{verb} {self._volume(name)}"):
             fd = self._table.open(partition, os.O_RDWR | os.O_EXCL)
             try:
                 yield fd
@@ -470,17 +469,6 @@ class OpenDisk(ActivePool):
                 f"{self._table.told(partition)} is extended: it has no bytes of its own; use the "
                 "volumes in it"
             )
-
-    @contextmanager
-    def _doing(self, what: str) -> Iterator[None]:
-        """Have what the system refuses told as an error of ours."""
-        try:
-            yield
-        except OSError as error:
-            raise from_os_error(error, what) from error
-
-    def _told(self, name: str) -> str:
-        return f"volume {name!r} of pool {self.spec.name!r}"
 
 
 def _read_as(fd: int, info: VolumeInfo, format_: str) -> VolumeInfo:
